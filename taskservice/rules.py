@@ -1,0 +1,44 @@
+"""The task's rules, said once: validation, CHECK constraints and the API description follow from here."""
+
+from typing import Final, Literal, get_args
+
+Status = Literal["pending", "in_progress", "completed"]
+Priority = Literal["low", "medium", "high"]
+
+# The order of these is the order in which tasks sort.
+STATUSES: Final[tuple[str, ...]] = get_args(Status)
+PRIORITIES: Final[tuple[str, ...]] = get_args(Priority)
+
+DEFAULT_STATUS: Final = "pending"
+COMPLETED: Final = "completed"
+DEFAULT_PRIORITY: Final = "medium"
+
+TITLE_MAX: Final = 200
+GENERATED_TITLE_MAX: Final = 60
+UNTITLED: Final = "Untitled task"
+DESCRIPTION_MAX: Final = 1000
+DESCRIPTION_CEILING: Final = 10_000
+"""The most that the policy `description_max` may allow."""
+
+USER_ID_MAX: Final = 255
+PROFILE_MAX: Final = 320
+"""E-mail addresses and names from a token are kept up to this length."""
+
+LIST_LIMIT: Final = 1000
+SEARCH_MAX: Final = 200
+BATCH_MAX: Final = 100
+BODY_MAX: Final = 64 * 1024
+BATCH_BODY_MAX: Final = 1024 * 1024
+IDEMPOTENCY_KEY_MAX: Final = 255
+IDEMPOTENCY_HOURS: Final = 24
+TOMBSTONE_DAYS: Final = 90
+"""How long a permanent deletion is still told to readers of the change feed."""
+
+
+def title_from(description: str | None) -> str:
+    """The title of a task that came without one: the description's first line, cut at a word."""
+    line = next((line.strip() for line in (description or "").splitlines() if line.strip()), "")
+    if len(line) <= GENERATED_TITLE_MAX:
+        return line or UNTITLED
+    head = line[: GENERATED_TITLE_MAX + 1]
+    return (head[: head.rfind(" ")] if " " in head else line[:GENERATED_TITLE_MAX]).rstrip()
