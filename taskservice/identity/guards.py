@@ -1,0 +1,14 @@
+"""What a known user may not do, whatever the task is."""
+
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from taskservice.problems import PathOwnerMismatch
+
+
+def requires_path_owner(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """`{user_id}` of the path must be the token's user, character by character."""
+    if connection.path_params["user_id"] != connection.scope["user"].user_id:
+        raise PathOwnerMismatch

@@ -1,0 +1,55 @@
+"""What a signature is checked with. Each algorithm belongs to one source of keys, and no header can choose another."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import jwt
+from jwt.algorithms import Algorithm
+from msgspec import Struct
+
+from taskservice.settings import SettingsError
+
+SHARED_SECRET_ALGORITHM = "HS256"  # noqa: S105 (the name of an algorithm)
+
+
+class Key(Struct, frozen=True):
+    """One key, prepared once, bound to the one algorithm it may be used with."""
+
+    algorithm: Algorithm
+    material: Any
+    kid: str | None = None
+
+    def signed(self, message: bytes, signature: bytes) -> bool:
+        return self.algorithm.verify(message, self.material, signature)
+
+
+class KeySource(Protocol):
+    """Where the keys of some algorithms come from."""
+
+    def at_hand(self, algorithm: str, kid: str | None) -> Sequence[Key]:
+        """The keys that may have signed a token with this header, without waiting. Empty: `obtain` may know more."""
+        ...
+
+    async def obtain(self, algorithm: str, kid: str | None) -> Sequence[Key]:
+        """The same after asking the issuer. Empty: there is no such key. Raises `KeysUnavailable` if nobody can say."""
+        ...
+
+
+class SharedSecrets:
+    """The secrets shared with Better Auth. Every one verifies, so that they can be rotated without a gap."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        algorithm = jwt.PyJWS().get_algorithm_by_name(SHARED_SECRET_ALGORITHM)
+        try:
+            self._keys = tuple(Key(algorithm, algorithm.prepare_key(secret)) for secret in secrets)
+        except jwt.InvalidKeyError:
+            # A public key as HMAC secret is what algorithm confusion is made of; PyJWT will not have it.
+            raise SettingsError(
+                ["BETTER_AUTH_SECRET: this is a public key, a certificate or a JWK, not a shared secret"]
+            ) from None
+
+    def at_hand(self, algorithm: str, kid: str | None) -> Sequence[Key]:
+        return self._keys
+
+    async def obtain(self, algorithm: str, kid: str | None) -> Sequence[Key]:
+        return self.at_hand(algorithm, kid)
