@@ -50,6 +50,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     jwt_issuer: str | None
     jwt_audience: tuple[str, ...]
     metrics: bool
+    log_level: Literal["debug", "info", "warning", "error"]
     title: Literal["required", "generated"]
     description_max: int
     delete: Literal["soft", "hard"]
@@ -199,6 +200,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("TASKSERVICE_JWT_AUDIENCE", _list, None, "The `aud` of which tokens must carry one, by comma. Unset: as for "
             "the issuer."),
     Setting("TASKSERVICE_METRICS", _flag, "false", "Serve Prometheus metrics at `/metrics`.", "`true`, `false`"),
+    Setting("TASKSERVICE_LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info", "What to log. `info`: each "
+            "request; `debug`: health probes and scrapes too; `warning`: only trouble, with every 5xx.",
+            "`debug`, `info`, `warning`, `error`"),
     Setting("TASKSERVICE_TITLE", _choice("required", "generated"), "required", "A task without a title: refused, or "
             "named after its description.", "`required`, `generated`"),
     Setting("TASKSERVICE_DESCRIPTION_MAX", _number(1, rules.DESCRIPTION_CEILING), str(rules.DESCRIPTION_MAX),
