@@ -9,7 +9,8 @@ import json
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -18,9 +19,10 @@ import msgspec
 from jwt.warnings import InsecureKeyLengthWarning
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from taskservice.identity.jwks import ALGORITHMS, IssuerKeys
 from taskservice.identity.keys import SHARED_SECRET_ALGORITHM, KeySource, SharedSecrets
 from taskservice.problems import InvalidToken, Problem, TokenExpired
-from taskservice.settings import Settings
+from taskservice.settings import Settings, SettingsError, origin_of
 
 TOKEN_MAX_BYTES: Final = 8192
 USER_ID_MAX: Final = 255
@@ -103,7 +105,7 @@ class MalformedTokenError(ValueError):
 class TokenVerifier:
     """Verifies bearer tokens against the key sources of the settings.
 
-    `outcomes` counts verifications by `ok` or the code of the problem.
+    `outcomes` counts verifications by `ok` or the code of the problem. `issuer_keys` is None without a JWKS.
     """
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
@@ -111,9 +113,24 @@ class TokenVerifier:
         self._clock = clock
         self._headers: dict[bytes, Header] = {}
         self._sources: dict[str, tuple[KeySource, Expected]] = {}
+        self.issuer_keys: IssuerKeys | None = None
         if settings.secrets:
-            expected = Expected(settings.jwt_issuer, frozenset(settings.jwt_audience))
+            expected = expected_of_secret_holder(settings)
             self._sources[SHARED_SECRET_ALGORITHM] = (SharedSecrets(settings.secrets), expected)
+        if settings.jwks_url is not None:
+            self.issuer_keys = IssuerKeys(settings.jwks_url)
+            self._sources |= dict.fromkeys(ALGORITHMS, (self.issuer_keys, expected_of_issuer(settings)))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """While it runs, keys are fetched; the first time at once, but nothing waits for that or fails with it."""
+        if self.issuer_keys is not None:
+            self.issuer_keys.fetch_soon()
+        try:
+            yield
+        finally:
+            if self.issuer_keys is not None:
+                await self.issuer_keys.close()
 
     async def verify(self, token: bytes) -> Principal:
         """The user this token speaks for. Waits only for a key that is not at hand.
@@ -165,6 +182,20 @@ class TokenVerifier:
         if claims.exp <= now:
             raise TokenExpired
         return principal
+
+
+def expected_of_secret_holder(settings: Settings) -> Expected:
+    """Who shares the secret is trusted; issuer and audience are asked for only where the settings name them."""
+    return Expected(settings.jwt_issuer, frozenset(settings.jwt_audience))
+
+
+def expected_of_issuer(settings: Settings) -> Expected:
+    """A JWKS signs for many audiences, so issuer and audience are always asked for. Raises `SettingsError`."""
+    origin = origin_of(settings.better_auth_url) if settings.better_auth_url else None
+    issuer, audience = settings.jwt_issuer or origin, settings.jwt_audience or (origin,)
+    if issuer is None or None in audience:
+        raise SettingsError(["BETTER_AUTH_JWKS_URL: without an issuer and an audience its tokens cannot be checked"])
+    return Expected(issuer, frozenset(filter(None, audience)))
 
 
 def take_apart(token: bytes) -> Parts:
