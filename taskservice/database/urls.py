@@ -1,0 +1,307 @@
+"""What a database URL means: every form a provider prints, to the exact arguments of a connection.
+
+Pure, apart from reading the certificates a URL names. Three things libpq, SQLAlchemy and asyncpg each do otherwise:
+
+- `sslmode=require` verifies the certificate and the host name, as `verify-full` does; `no-verify` encrypts only.
+- A transaction-mode pooler is recognised by its address, because prepared statements through one give wrong rows.
+- What cannot be honoured is refused with the name of the variable and the key. No message contains the password.
+"""
+
+import getpass
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+from urllib.parse import quote, unquote
+
+from sqlalchemy import URL
+
+APPLICATION_NAME: Final = "taskservice"
+DEFAULT_PORT: Final = 5432
+SUPABASE_TRANSACTION_PORT: Final = 6543
+
+Pooler = Literal["auto", "true", "false"]
+Encryption = ssl.SSLContext | Literal["prefer", "allow", False]
+
+VERIFIED: Final = ("require", "verify-ca", "verify-full")
+SSL_MODES: Final = ("disable", "allow", "prefer", *VERIFIED, "no-verify")
+# How asyncpg's own URLs and those for Node.js say it.
+SSL_SYNONYMS: Final = {"true": "require", "1": "require", "false": "disable", "0": "disable"}
+
+
+class BadDatabaseUrl(ValueError):  # noqa: N818 (named as the problem it is)
+    """One readable line that names the variable, and never the password."""
+
+
+@dataclass(frozen=True)
+class ConnectionTarget:
+    """Where the database is and how to get in. `direct` is the same database without the pooler, if that is known."""
+
+    host: str
+    port: int
+    user: str
+    password: str | None = field(repr=False)
+    database: str
+    ssl: Encryption = field(default="prefer", repr=False, compare=False)
+    direct_tls: bool = False
+    application_name: str = APPLICATION_NAME
+    connect_timeout: float | None = None
+    pooled: bool = False
+    direct_target: "ConnectionTarget | None" = None
+
+    @property
+    def direct(self) -> "ConnectionTarget | None":
+        """Where migrations run. None: a pooler is in between and nobody said what is behind it."""
+        return self.direct_target if self.direct_target or self.pooled else self
+
+    @property
+    def is_socket(self) -> bool:
+        return self.host.startswith("/")
+
+    @property
+    def redacted(self) -> str:
+        """For logs and `doctor`."""
+        secret = "" if self.password is None else ":***"
+        where = "" if self.is_socket else f"{_bracketed(self.host)}:{self.port}"
+        query = f"?host={self.host}" if self.is_socket else ""
+        return f"postgresql://{quote(self.user)}{secret}@{where}/{quote(self.database)}{query}"
+
+    def asyncpg_arguments(self, session: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Keyword arguments of `asyncpg.connect` or `create_pool`.
+
+        `session` are server settings such as `statement_timeout`. They are left out through a pooler, which refuses
+        a connection that brings any but the application's name, and which needs statements without names.
+        """
+        settings = {} if self.pooled else dict(session or {})
+        arguments: dict[str, Any] = {
+            "host": self.host,
+            "port": self.port,
+            "user": self.user,
+            "password": self.password,
+            "database": self.database,
+            "ssl": self.ssl,
+            "direct_tls": self.direct_tls,
+            "server_settings": {**settings, "application_name": self.application_name},
+        }
+        if self.connect_timeout is not None:
+            arguments["timeout"] = self.connect_timeout
+        if self.pooled:
+            arguments["statement_cache_size"] = 0
+        return arguments
+
+    @property
+    def sqlalchemy_url(self) -> URL:
+        """For Alembic; incomplete without `sqlalchemy_connect_args`."""
+        host, port = (None, None) if self.is_socket else (self.host, self.port)
+        return URL.create("postgresql+asyncpg", self.user, self.password, host, port, self.database)
+
+    def sqlalchemy_connect_args(self, session: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """The `connect_args` that belong to `sqlalchemy_url`."""
+        arguments = self.asyncpg_arguments(session)
+        said_by_the_url = ["user", "password", "database", *([] if self.is_socket else ["host", "port"])]
+        for name in said_by_the_url:
+            del arguments[name]
+        if self.pooled:
+            arguments["prepared_statement_cache_size"] = 0
+        return arguments
+
+
+def read_database_url(
+    url: str, *, variable: str = "DATABASE_URL", pooler: Pooler = "auto", direct_url: str | None = None
+) -> ConnectionTarget:
+    """The target of `url`, which came from `variable`; `direct_url` from DATABASE_DIRECT_URL. Raises BadDatabaseUrl."""
+    target = _Reader(variable).read(url, pooler)
+    if direct_url is not None:
+        direct = _Reader("DATABASE_DIRECT_URL").read(direct_url, "auto" if pooler == "auto" else "false")
+        if direct.pooled:
+            raise BadDatabaseUrl(
+                "DATABASE_DIRECT_URL: is the address of a pooler; migrations need the database's own, without '-pooler'"
+            )
+        return replace(target, direct_target=direct)
+    return replace(target, direct_target=_derived_direct(target)) if target.pooled else target
+
+
+def _is_pooler(host: str, port: int) -> bool:
+    return host.partition(".")[0].endswith("-pooler") or (_is_supabase(host) and port == SUPABASE_TRANSACTION_PORT)
+
+
+def _is_supabase(host: str) -> bool:
+    return host.endswith((".supabase.com", ".supabase.co"))
+
+
+def _is_neon(host: str) -> bool:
+    # Neon under another brand keeps the names of its endpoints: ep-cool-darkness-123456-pooler.
+    return host.endswith(".neon.tech") or re.match(r"ep-[a-z0-9-]+\.", host) is not None
+
+
+def _derived_direct(target: ConnectionTarget) -> ConnectionTarget | None:
+    first, dot, rest = target.host.partition(".")
+    if first.endswith("-pooler") and _is_neon(target.host):
+        return replace(target, host=first.removesuffix("-pooler") + dot + rest, pooled=False)
+    if _is_supabase(target.host) and target.port == SUPABASE_TRANSACTION_PORT:
+        return replace(target, port=DEFAULT_PORT, pooled=False)  # the same host in session mode
+    return None
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+class _Reader:
+    """Reads by hand: `urlsplit` cuts a password at '#', and repeats parts of it in its errors."""
+
+    def __init__(self, variable: str) -> None:
+        self.variable = variable
+
+    def bad(self, why: str) -> BadDatabaseUrl:
+        return BadDatabaseUrl(f"{self.variable}: {why}")
+
+    def read(self, url: str, pooler: Pooler) -> ConnectionTarget:
+        # Consoles print the whole command: psql 'postgresql://…'
+        text = url.strip().removeprefix("psql").strip().strip("'\"")
+        scheme, separator, rest = text.partition("://")
+        if not separator or not re.fullmatch(r"postgres(ql)?(\+[a-z0-9_]+)?", scheme.lower()):
+            raise self.bad("must begin with postgresql:// or postgres://")
+        authority, path, query = self._parts(rest)
+        keys = self._keys(query)
+        userinfo, _, address = authority.rpartition("@")
+        user, colon, password = userinfo.partition(":")
+        host, port = self._address(address)
+        host = keys.pop("host", "") or host
+        port = self._whole_number("port", keys.pop("port", "")) or port or DEFAULT_PORT
+        if not host:
+            raise self.bad("names no host")
+        if "," in host:
+            raise self.bad("names several hosts; one is needed")
+        user = keys.pop("user", "") or self._decoded(user, "user") or self._own_name()
+        secret = keys.pop("password", None) or (self._decoded(password, "password") if colon else None)
+        encryption, direct_tls = self._encryption(keys, host)
+        says_pooler = self._choice(keys, "pgbouncer", "false", "true") == "true"  # Supabase prints it for Prisma
+        target = ConnectionTarget(
+            host=host,
+            port=port,
+            user=user,
+            password=secret,
+            database=keys.pop("dbname", "") or self._decoded(path, "database") or user,
+            ssl=encryption,
+            direct_tls=direct_tls,
+            application_name=keys.pop("application_name", "") or APPLICATION_NAME,
+            # libpq: zero means for ever, which here the request's deadline limits anyway.
+            connect_timeout=self._whole_number("connect_timeout", keys.pop("connect_timeout", "")) or None,
+            pooled=says_pooler or _is_pooler(host, port) if pooler == "auto" else pooler == "true",
+        )
+        self._refuse(keys)
+        return target
+
+    def _parts(self, rest: str) -> tuple[str, str, str]:
+        end = re.search(r"[/?]", rest)
+        authority, tail = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
+        path, _, query = tail.partition("?")
+        path = path.removeprefix("/")
+        if "/" in path or "@" in path:
+            raise self.bad("the name of the database has a '/' or '@' (in a password, '/' must be written %2F)")
+        return authority, path, query
+
+    def _address(self, address: str) -> tuple[str, int]:
+        found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^:\[\]]*))(?::(.*))?", address)
+        if found is None:
+            raise self.bad("the host cannot be read (in a password, '/' must be written %2F and '?' %3F)")
+        host = self._decoded(found[1] or found[2] or "", "host")
+        return host if host.startswith("/") else host.lower(), self._whole_number("port", found[3] or "")
+
+    def _keys(self, query: str) -> dict[str, str]:
+        keys: dict[str, str] = {}
+        for pair in query.split("&") if query else []:
+            key, equals, value = pair.partition("=")
+            key = self._decoded(key, "query")
+            if not equals or not key or key in keys:
+                raise self.bad(f"{'repeats' if key in keys else 'has no value for'} '{key}'")
+            keys[key] = self._decoded(value, key)
+        return keys
+
+    def _decoded(self, text: str, part: str) -> str:
+        try:
+            decoded = unquote(text, errors="strict")
+        except UnicodeDecodeError:
+            raise self.bad(f"{part} is not UTF-8 after percent-decoding") from None
+        if "\0" in decoded:
+            raise self.bad(f"{part} contains a NUL character")
+        return decoded
+
+    def _whole_number(self, key: str, text: str) -> int:
+        """Zero when absent."""
+        if not text:
+            return 0
+        if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65535:
+            # What was found is not said: a password with an unencoded '/' ends up here.
+            hint = " (in a password, '/' must be written %2F and '?' %3F)" if key == "port" else ""
+            raise self.bad(f"{key} must be a whole number up to 65535{hint}")
+        return int(text)
+
+    def _own_name(self) -> str:
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):
+            raise self.bad("names no user") from None
+
+    def _choice(self, keys: dict[str, str], key: str, *allowed: str) -> str:
+        """The first of `allowed` when absent."""
+        value = keys.pop(key, allowed[0])
+        if value not in allowed:
+            raise self.bad(f"{key} must be one of {', '.join(filter(None, allowed))}")
+        return value
+
+    def _encryption(self, keys: dict[str, str], host: str) -> tuple[Encryption, bool]:
+        synonym = keys.pop("ssl", "")
+        if synonym:
+            keys.setdefault("sslmode", SSL_SYNONYMS.get(synonym.lower(), synonym))
+        mode = self._choice(keys, "sslmode", "", *SSL_MODES)
+        root = keys.pop("sslrootcert", "")
+        binding = self._choice(keys, "channel_binding", "prefer", "disable", "require")
+        negotiation = self._choice(keys, "sslnegotiation", "postgres", "direct")
+        direct_tls = negotiation == "direct"
+        if host.startswith("/"):
+            if mode in VERIFIED or direct_tls:
+                raise self.bad("asks for TLS on a Unix socket, which PostgreSQL does not do")
+            return False, False
+        if not mode:
+            # Channel binding, which asyncpg lacks, is about being sure of the server; so is a verified certificate.
+            sure = root or direct_tls or binding == "require" or _is_neon(host)
+            mode = "require" if sure else "prefer"
+        if (root or direct_tls) and mode not in (*VERIFIED, "no-verify"):
+            raise self.bad(f"{'sslrootcert' if root else 'sslnegotiation=direct'} needs sslmode=require or verify-full")
+        context: Encryption
+        match mode:
+            case "disable":
+                context = False
+            case "allow" | "prefer":
+                context = mode
+            case _:
+                context = self._context(mode, root)
+        return context, direct_tls
+
+    def _context(self, mode: str, root: str) -> ssl.SSLContext:
+        own_authority = root not in ("", "system")
+        try:
+            context = ssl.create_default_context(cafile=root if own_authority else None)
+        except (OSError, ssl.SSLError) as error:
+            raise self.bad(f"sslrootcert cannot be read: {error.strerror or 'no certificate in it'}") from None
+        if mode == "no-verify":
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        elif mode == "verify-ca" and own_authority:
+            # Anybody can have a certificate of a public authority, so only an own one says something without the name.
+            context.check_hostname = False
+        context.set_alpn_protocols(["postgresql"])
+        return context
+
+    def _refuse(self, keys: dict[str, str]) -> None:
+        keys.pop("gssencmode", None)  # there is none to turn off: asyncpg encrypts by TLS only
+        if "options" in keys:
+            raise self.bad(
+                "'options' cannot be used (poolers refuse it; Neon's endpoint is found without it): remove it"
+            )
+        if keys:
+            named = ", ".join(f"'{key}'" for key in sorted(keys))
+            raise self.bad(f"unknown {named}: remove {'it' if len(keys) == 1 else 'them'} from the URL")
