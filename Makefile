@@ -1,0 +1,46 @@
+# Two commands are enough: `make run` and `make test`. The rest is for those who change something.
+# Everything runs in .venv, which scripts/make-venv makes from requirements.lock; ARGS passes options on.
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help run test lint format docs openapi bench lock clean
+.DEFAULT_GOAL := help
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
+
+run: $(READY) ## Start the API on port 8000, with an embedded PostgreSQL unless DATABASE_URL is set
+	@$(BIN)/litestar run $(ARGS)
+
+test: $(READY) ## Run every test
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## Check style, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(READY) ## Put the code into the one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(READY) ## Write the generated pages anew
+	$(BIN)/python docs/generate.py
+
+openapi: $(READY) ## Write the API's description to openapi.json
+	$(BIN)/litestar schema openapi --output openapi.json
+
+bench: $(READY) ## Measure speed on this machine
+	$(BIN)/python -m bench $(ARGS)
+
+lock: $(READY) ## Resolve pyproject.toml into requirements.lock (ARGS=--upgrade for newer versions)
+	$(BIN)/uv pip compile pyproject.toml --extra embedded --group dev --universal --generate-hashes \
+		--no-header --no-emit-index-url --quiet --output-file requirements.lock $(ARGS) >/dev/null
+
+clean: ## Remove what make and the tools made; the data in .data/ stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(READY): requirements.lock pyproject.toml scripts/make-venv
+	@scripts/make-venv
+	@touch $@
