@@ -25,7 +25,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from threading import Lock
 from time import perf_counter
-from traceback import format_tb
+from traceback import extract_tb
 from types import TracebackType
 from typing import Any, Final
 
@@ -284,13 +284,15 @@ def causes(error: BaseException) -> Iterator[str]:
         message = str(link).partition("\n")[0][:300]
         kind = type(link)
         name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-        yield f"{name}: {message}" if message else name
+        where = extract_tb(link.__traceback__)[-1:]
+        place = f" (at {where[0].filename}:{where[0].lineno} in {where[0].name})" if where else ""
+        yield f"{name}: {message}{place}" if message else name + place
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
 
 
 def frames(traceback: TracebackType | None) -> list[str]:
     """Where it happened, innermost last; source lines, never values."""
-    return [" ".join(frame.split()) for frame in format_tb(traceback)]
+    return [f"{frame.filename}:{frame.lineno} in {frame.name}: {frame.line}" for frame in extract_tb(traceback)]
 
 
 _encode_json: Final = msgspec.json.Encoder().encode
