@@ -1,0 +1,155 @@
+"""What a database's failure means for the request that met it, and for the operator.
+
+For errors of asyncpg, of the network below it, and of SQLAlchemy around it (migrations run there).
+`classify` returns None for everything else: a broken constraint or a bug is no failure of the database.
+"""
+
+import re
+import ssl
+from enum import Enum
+from typing import Final
+
+import asyncpg
+import sqlalchemy.exc
+
+
+class Failure(Enum):
+    """All of them are 503 in the end. None says whether a write arrived: never repeat one after its COMMIT was sent."""
+
+    AWAY = "away"
+    """The server is gone, starting, read-only after a failover, or out of reach; this connection is of no more use."""
+    BUSY = "busy"
+    """The server is there, but out of connections, memory or disk."""
+    SLOW = "slow"
+    """Time ran out: a statement, a wait for a lock, an answer that never came."""
+    CONFLICT = "conflict"
+    """Transactions were in each other's way and this one was undone in full."""
+    MISCONFIGURED = "misconfigured"
+    """Waiting does not help, somebody has to change a setting: say it plainly, and once."""
+
+    @property
+    def may_connect_again(self) -> bool:
+        """Whether to try again, within the deadline, when it happened before the first statement of a request."""
+        return self in (Failure.AWAY, Failure.BUSY)
+
+    @property
+    def may_read_again(self) -> bool:
+        """Whether to run a statement once more that only reads."""
+        return self in (Failure.AWAY, Failure.CONFLICT)
+
+    @property
+    def may_transact_again(self) -> bool:
+        """Whether to run the whole transaction once more, even if it writes: certainly nothing of it has stayed."""
+        return self is Failure.CONFLICT
+
+
+# By the longest beginning that fits.
+MEANING_OF_SQLSTATE: Final = {
+    "08": Failure.AWAY,
+    "25006": Failure.AWAY,  # read-only: this was the primary until a moment ago
+    "25P03": Failure.AWAY,  # idle in transaction for too long, the server hung up
+    "25P04": Failure.AWAY,  # transaction_timeout, the server hung up
+    "26000": Failure.MISCONFIGURED,
+    "28": Failure.MISCONFIGURED,
+    "3D000": Failure.MISCONFIGURED,
+    "40001": Failure.CONFLICT,
+    "40003": Failure.AWAY,
+    "40P01": Failure.CONFLICT,
+    "42P05": Failure.MISCONFIGURED,
+    "53": Failure.BUSY,
+    "55P03": Failure.SLOW,
+    "57014": Failure.SLOW,
+    "57P": Failure.AWAY,
+    "58": Failure.AWAY,
+}
+
+# The first that fits.
+MEANING_OF_CLASS: Final[tuple[tuple[type[BaseException], Failure], ...]] = (
+    (asyncpg.InvalidCachedStatementError, Failure.CONFLICT),  # a migration changed the table; nothing was run
+    (asyncpg.ClientConfigurationError, Failure.MISCONFIGURED),
+    (asyncpg.InternalClientError, Failure.AWAY),  # what asyncpg makes of a connection that dies at the wrong moment
+    (asyncpg.InterfaceError, Failure.AWAY),
+    (ssl.SSLCertVerificationError, Failure.MISCONFIGURED),
+    (sqlalchemy.exc.TimeoutError, Failure.BUSY),
+    (TimeoutError, Failure.SLOW),
+    (OSError, Failure.AWAY),
+)
+
+ADVICE: Final = {
+    "28P01": "check the user and password in DATABASE_URL",
+    "28000": "check the user in DATABASE_URL, and that the server lets it in from here",
+    "3D000": "check the name of the database in DATABASE_URL, or create it",
+    "42501": "grant the user of DATABASE_URL the right to connect",
+    "26000": "a transaction-mode pooler seems to be in between: set TASKSERVICE_DATABASE_POOLER=true",
+    "42P05": "a transaction-mode pooler seems to be in between: set TASKSERVICE_DATABASE_POOLER=true",
+    "08P01": "a transaction-mode pooler seems to be in between: set TASKSERVICE_DATABASE_POOLER=true",
+}
+
+
+def classify(error: BaseException, *, connecting: bool = False) -> Failure | None:
+    """`connecting`: it was raised while getting a connection, where every refusal is the database's."""
+    cause: BaseException | None = error
+    while cause is not None:
+        meaning = _meaning(cause, connecting)
+        if meaning is not None:
+            return meaning
+        # SQLAlchemy's errors carry asyncpg's as the cause of `orig`.
+        cause = getattr(cause, "orig", None) or cause.__cause__
+    return None
+
+
+def describe(error: BaseException) -> str:
+    """One line for the log, with what to do if the operator has to do something. Holds neither password nor SQL."""
+    origin = _origin(error)
+    if isinstance(origin, asyncpg.PostgresError):
+        said = f"{_first_line(origin)} ({origin.sqlstate})"
+        advice = (
+            ADVICE.get(origin.sqlstate or "") if classify(origin, connecting=True) is Failure.MISCONFIGURED else None
+        )
+        return f"{said}: {advice}" if advice else said
+    if isinstance(origin, ssl.SSLCertVerificationError):
+        return (
+            f"the server's certificate cannot be verified ({origin.verify_message}): "
+            "check the host in DATABASE_URL, or name its authority's file with sslrootcert=, or accept any with sslmode=no-verify"
+        )
+    if _is_without_tls(origin):
+        return "the server does not offer TLS: check DATABASE_URL, or use sslmode=prefer if the network is trusted"
+    return f"{type(origin).__name__}: {_first_line(origin)}".removesuffix(": ")
+
+
+def _meaning(error: BaseException, connecting: bool) -> Failure | None:
+    if isinstance(error, asyncpg.PostgresError) and not isinstance(error, asyncpg.InvalidCachedStatementError):
+        return _meaning_of_sqlstate(error, connecting)
+    if isinstance(error, TimeoutError) and connecting:
+        return Failure.AWAY
+    if type(error) is asyncpg.InterfaceError and not connecting and not re.search(r"\bclos(ed|ing)\b", str(error)):
+        return None  # asyncpg was used in a wrong way
+    if _is_without_tls(error):
+        return Failure.MISCONFIGURED
+    return next((meaning for kind, meaning in MEANING_OF_CLASS if isinstance(error, kind)), None)
+
+
+def _meaning_of_sqlstate(error: asyncpg.PostgresError, connecting: bool) -> Failure | None:
+    sqlstate = error.sqlstate or ""
+    if "unsupported startup parameter" in str(error) or (connecting and sqlstate == "42501"):
+        return Failure.MISCONFIGURED
+    for length in range(len(sqlstate), 1, -1):
+        if sqlstate[:length] in MEANING_OF_SQLSTATE:
+            return MEANING_OF_SQLSTATE[sqlstate[:length]]
+    # Proxies in front of the server, such as Neon's, report what ails them with codes of their own.
+    return Failure.AWAY if connecting else None
+
+
+def _origin(error: BaseException) -> BaseException:
+    """The error below SQLAlchemy's, whose own text would repeat the statement and its parameters."""
+    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
+        return error.orig.__cause__ or error.orig
+    return error
+
+
+def _is_without_tls(error: BaseException) -> bool:
+    return isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
