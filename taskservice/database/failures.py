@@ -110,7 +110,8 @@ def describe(error: BaseException) -> str:
     if isinstance(origin, ssl.SSLCertVerificationError):
         return (
             f"the server's certificate cannot be verified ({origin.verify_message}): "
-            "check the host in DATABASE_URL, or name its authority's file with sslrootcert=, or accept any with sslmode=no-verify"
+            "check the host in DATABASE_URL, or name the file of its authority with sslrootcert=, "
+            "or accept any certificate with sslmode=no-verify"
         )
     if _is_without_tls(origin):
         return "the server does not offer TLS: check DATABASE_URL, or use sslmode=prefer if the network is trusted"
@@ -122,8 +123,8 @@ def _meaning(error: BaseException, connecting: bool) -> Failure | None:
         return _meaning_of_sqlstate(error, connecting)
     if isinstance(error, TimeoutError) and connecting:
         return Failure.AWAY
-    if type(error) is asyncpg.InterfaceError and not connecting and not re.search(r"\bclos(ed|ing)\b", str(error)):
-        return None  # asyncpg was used in a wrong way
+    if isinstance(error, asyncpg.InterfaceError) and not connecting and not re.search(r"\bclos(ed|ing)\b", str(error)):
+        return None  # not the database's fault: asyncpg was used in a wrong way
     if _is_without_tls(error):
         return Failure.MISCONFIGURED
     return next((meaning for kind, meaning in MEANING_OF_CLASS if isinstance(error, kind)), None)
