@@ -4,7 +4,7 @@
 
     Litestar(openapi_config=openapi_config(settings), route_handlers=[*docs_routes(settings), ...])
 
-All of it is public (`opt["exclude_from_auth"]`) and works with no internet: the assets come from the installed
+All of it is public and works with no internet: the assets come from the installed
 packages `star-openapi-swagger` and `star-openapi-scalar` (docs/decisions/0007-docs-assets.md), under addresses that
 carry their version, and a Content-Security-Policy keeps the pages from loading anything from elsewhere. Links are
 relative, so that a proxy may add a path prefix.
@@ -32,10 +32,9 @@ from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler
 
 from taskservice import __version__
+from taskservice.identity.middleware import PUBLIC
 from taskservice.problems import NotFound, Problem, catalogue
 from taskservice.settings import Settings
-
-PUBLIC: Final = {"exclude_from_auth": True}
 
 FOREVER: Final = CacheControlHeader(public=True, max_age=31_536_000, immutable=True).to_header()
 TYPES: Final = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
@@ -64,7 +63,7 @@ def openapi_config(settings: Settings) -> OpenAPIConfig:
         security=[{"bearer": []}],
         render_plugins=[_Document()],
         openapi_router=Router(
-            "/schema", route_handlers=[], include_in_schema=False, opt=PUBLIC, after_request=_in_our_shape
+            "/schema", route_handlers=[], include_in_schema=False, opt={PUBLIC: True}, after_request=_in_our_shape
         ),
     )
 
@@ -123,7 +122,7 @@ def docs_routes(settings: Settings) -> list[ControllerRouterHandler]:
         Router(
             "/",
             route_handlers=[signpost, docs, swagger, scalar, every_problem, one_problem, asset],
-            opt=PUBLIC,
+            opt={PUBLIC: True},
             include_in_schema=False,
         )
     ]
