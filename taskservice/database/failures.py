@@ -14,65 +14,57 @@ import sqlalchemy.exc
 
 
 class Failure(Enum):
-    """All of them are 503 in the end. None says whether a write arrived: never repeat one after its COMMIT was sent."""
+    """All of them are 503 in the end; the value names the kind in metrics and logs.
 
-    AWAY = "away"
-    """The server is gone, starting, read-only after a failover, or out of reach; this connection is of no more use."""
+    None but TRANSIENT says whether a write arrived: never repeat one after it was sent.
+    """
+
+    DISCONNECTED = "disconnected"
+    """The server is gone, starting, read-only after a failover, or out of reach. This connection is of no more use;
+    on another one a connection attempt or a read may be tried again."""
     BUSY = "busy"
     """The server is there, but out of connections, memory or disk."""
     SLOW = "slow"
     """Time ran out: a statement, a wait for a lock, an answer that never came."""
-    CONFLICT = "conflict"
-    """Transactions were in each other's way and this one was undone in full."""
+    TRANSIENT = "transient"
+    """Transactions were in each other's way and this one was undone in full: all of it may be tried again."""
     MISCONFIGURED = "misconfigured"
-    """Waiting does not help, somebody has to change a setting: say it plainly, and once."""
-
-    @property
-    def may_connect_again(self) -> bool:
-        """Whether to try again, within the deadline, when it happened before the first statement of a request."""
-        return self in (Failure.AWAY, Failure.BUSY)
-
-    @property
-    def may_read_again(self) -> bool:
-        """Whether to run a statement once more that only reads."""
-        return self in (Failure.AWAY, Failure.CONFLICT)
-
-    @property
-    def may_transact_again(self) -> bool:
-        """Whether to run the whole transaction once more, even if it writes: certainly nothing of it has stayed."""
-        return self is Failure.CONFLICT
+    """Waiting does not help, somebody has to change a setting: say `describe` plainly, and once."""
 
 
 # By the longest beginning that fits.
 MEANING_OF_SQLSTATE: Final = {
-    "08": Failure.AWAY,
-    "25006": Failure.AWAY,  # read-only: this was the primary until a moment ago
-    "25P03": Failure.AWAY,  # idle in transaction for too long, the server hung up
-    "25P04": Failure.AWAY,  # transaction_timeout, the server hung up
+    "08": Failure.DISCONNECTED,
+    "25006": Failure.DISCONNECTED,  # read-only: this was the primary until a moment ago
+    "25P03": Failure.DISCONNECTED,  # idle in transaction for too long, the server hung up
+    "25P04": Failure.DISCONNECTED,  # transaction_timeout, the server hung up
     "26000": Failure.MISCONFIGURED,
     "28": Failure.MISCONFIGURED,
     "3D000": Failure.MISCONFIGURED,
-    "40001": Failure.CONFLICT,
-    "40003": Failure.AWAY,
-    "40P01": Failure.CONFLICT,
+    "40001": Failure.TRANSIENT,
+    "40003": Failure.DISCONNECTED,
+    "40P01": Failure.TRANSIENT,
     "42P05": Failure.MISCONFIGURED,
     "53": Failure.BUSY,
     "55P03": Failure.SLOW,
     "57014": Failure.SLOW,
-    "57P": Failure.AWAY,
-    "58": Failure.AWAY,
+    "57P": Failure.DISCONNECTED,
+    "58": Failure.DISCONNECTED,
 }
 
 # The first that fits.
 MEANING_OF_CLASS: Final[tuple[tuple[type[BaseException], Failure], ...]] = (
-    (asyncpg.InvalidCachedStatementError, Failure.CONFLICT),  # a migration changed the table; nothing was run
+    (asyncpg.InvalidCachedStatementError, Failure.TRANSIENT),  # a migration changed the table; nothing was run
     (asyncpg.ClientConfigurationError, Failure.MISCONFIGURED),
-    (asyncpg.InternalClientError, Failure.AWAY),  # what asyncpg makes of a connection that dies at the wrong moment
-    (asyncpg.InterfaceError, Failure.AWAY),
+    (
+        asyncpg.InternalClientError,
+        Failure.DISCONNECTED,
+    ),  # what asyncpg makes of a connection that dies at the wrong moment
+    (asyncpg.InterfaceError, Failure.DISCONNECTED),
     (ssl.SSLCertVerificationError, Failure.MISCONFIGURED),
     (sqlalchemy.exc.TimeoutError, Failure.BUSY),
     (TimeoutError, Failure.SLOW),
-    (OSError, Failure.AWAY),
+    (OSError, Failure.DISCONNECTED),
 )
 
 ADVICE: Final = {
@@ -122,7 +114,7 @@ def _meaning(error: BaseException, connecting: bool) -> Failure | None:
     if isinstance(error, asyncpg.PostgresError) and not isinstance(error, asyncpg.InvalidCachedStatementError):
         return _meaning_of_sqlstate(error, connecting)
     if isinstance(error, TimeoutError) and connecting:
-        return Failure.AWAY
+        return Failure.DISCONNECTED
     if isinstance(error, asyncpg.InterfaceError) and not connecting and not re.search(r"\bclos(ed|ing)\b", str(error)):
         return None  # not the database's fault: asyncpg was used in a wrong way
     if _is_without_tls(error):
@@ -138,7 +130,7 @@ def _meaning_of_sqlstate(error: asyncpg.PostgresError, connecting: bool) -> Fail
         if sqlstate[:length] in MEANING_OF_SQLSTATE:
             return MEANING_OF_SQLSTATE[sqlstate[:length]]
     # Proxies in front of the server, such as Neon's, report what ails them with codes of their own.
-    return Failure.AWAY if connecting else None
+    return Failure.DISCONNECTED if connecting else None
 
 
 def _origin(error: BaseException) -> BaseException:
