@@ -199,14 +199,14 @@ class _Reader:
         authority, tail = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
         path, _, query = tail.partition("?")
         path = path.removeprefix("/")
-        if "/" in path or "@" in path:
-            raise self.bad("the name of the database has a '/' or '@' (in a password, '/' must be written %2F)")
+        if "@" in path or ("@" in tail and "@" not in authority):
+            raise self.bad("a '/' or '?' in the password must be written %2F or %3F")
         return authority, path, query
 
     def _address(self, address: str) -> tuple[str, int]:
         found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^:\[\]]*))(?::(.*))?", address)
         if found is None:
-            raise self.bad("the host cannot be read (in a password, '/' must be written %2F and '?' %3F)")
+            raise self.bad("the host cannot be read")
         host = self._decoded(found[1] or found[2] or "", "host")
         return host if host.startswith("/") else host.lower(), self._whole_number("port", found[3] or "")
 
@@ -215,7 +215,9 @@ class _Reader:
         for pair in query.split("&") if query else []:
             key, equals, value = pair.partition("=")
             key = self._decoded(key, "query")
-            if not equals or not key or key in keys:
+            if not re.fullmatch(r"\w+", key):
+                raise self.bad("what follows the '?' must be key=value, joined by '&'")
+            if not equals or key in keys:
                 raise self.bad(f"{'repeats' if key in keys else 'has no value for'} '{key}'")
             keys[key] = self._decoded(value, key)
         return keys
@@ -234,9 +236,7 @@ class _Reader:
         if not text:
             return 0
         if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65535:
-            # What was found is not said: a password with an unencoded '/' ends up here.
-            hint = " (in a password, '/' must be written %2F and '?' %3F)" if key == "port" else ""
-            raise self.bad(f"{key} must be a whole number up to 65535{hint}")
+            raise self.bad(f"{key} must be a whole number up to 65535")
         return int(text)
 
     def _own_name(self) -> str:

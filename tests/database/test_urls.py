@@ -1,0 +1,341 @@
+"""Every form of URL that providers print leads to the right connection, and no other is accepted in silence."""
+
+import asyncio
+import contextlib
+import datetime as dt
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from taskservice.database.urls import BadDatabaseUrl, ConnectionTarget, read_database_url
+from tests.support.postgres import ThrowawayPostgres
+
+NEON = (
+    "postgresql://neondb_owner:npg_S3cr3t@ep-cool-darkness-123456-pooler.us-east-2.aws.neon.tech/neondb"
+    "?sslmode=require&channel_binding=require"
+)
+HEROKU = "postgres://uabc:p0123456789abcdef@ec2-52-1-2-3.compute-1.amazonaws.com:5432/d1e2f3"
+SUPABASE = "postgresql://postgres.abcdefgh:s3cret@aws-0-eu-central-1.pooler.supabase.com:{port}/postgres"
+
+
+def is_verified(target: ConnectionTarget) -> bool:
+    return isinstance(target.ssl, ssl.SSLContext) and target.ssl.verify_mode is ssl.CERT_REQUIRED
+
+
+class TestProviders:
+    def test_neon_is_pooled_and_verified_and_its_direct_host_is_derived(self) -> None:
+        target = read_database_url(NEON)
+        assert (target.user, target.password, target.database) == ("neondb_owner", "npg_S3cr3t", "neondb")
+        assert target.pooled
+        assert is_verified(target)
+        assert isinstance(target.ssl, ssl.SSLContext)
+        assert target.ssl.check_hostname
+        direct = target.direct
+        assert direct is not None
+        assert direct.host == "ep-cool-darkness-123456.us-east-2.aws.neon.tech"
+        assert not direct.pooled
+        assert is_verified(direct)
+        assert direct.password == "npg_S3cr3t"
+
+    def test_the_command_a_console_prints_may_be_pasted_whole(self) -> None:
+        assert read_database_url(f"  psql '{NEON}'\n") == read_database_url(NEON)
+
+    def test_neon_without_sslmode_is_verified_all_the_same(self) -> None:
+        assert is_verified(read_database_url(NEON.partition("?")[0]))
+
+    def test_neon_under_another_brand_has_a_direct_host_as_well(self) -> None:
+        target = read_database_url("postgres://u:p@ep-a-b-1-pooler.us-east-1.postgres.vercel-storage.com/verceldb")
+        assert target.direct is not None
+        assert target.direct.host == "ep-a-b-1.us-east-1.postgres.vercel-storage.com"
+
+    def test_heroku_is_direct_and_prefers_tls(self) -> None:
+        target = read_database_url(HEROKU)
+        assert (target.host, target.port) == ("ec2-52-1-2-3.compute-1.amazonaws.com", 5432)
+        assert target.ssl == "prefer"
+        assert not target.pooled
+        assert target.direct is target
+
+    def test_supabase_is_pooled_on_its_transaction_port_only(self) -> None:
+        pooled = read_database_url(SUPABASE.format(port=6543))
+        assert pooled.pooled
+        assert pooled.direct is not None
+        assert (pooled.direct.port, pooled.direct.pooled) == (5432, False)
+        assert not read_database_url(SUPABASE.format(port=5432)).pooled
+
+    def test_supabase_for_prisma_says_itself_that_it_is_pooled(self) -> None:
+        assert read_database_url("postgres://u:p@pooler.example.org/d?pgbouncer=true").pooled
+
+    @pytest.mark.parametrize(
+        "scheme", ["postgres", "postgresql", "postgresql+asyncpg", "postgresql+psycopg2", "POSTGRES"]
+    )
+    def test_every_scheme_means_the_same(self, scheme: str) -> None:
+        assert read_database_url(f"{scheme}://u:p@h:6000/d") == read_database_url("postgresql://u:p@h:6000/d")
+
+
+class TestParts:
+    @pytest.mark.parametrize(
+        ("written", "password"),
+        [("p%40ss%2Fw%3Ard%25", "p@ss/w:rd%"), ("a+b", "a+b"), ("h#sh", "h#sh"), ("at@at", "at@at"), ("a:b", "a:b"),
+         ("100%", "100%"), ("%C3%A4", "ä"), ("", "")],
+    )  # fmt: skip
+    def test_passwords_arrive_as_they_are(self, written: str, password: str) -> None:
+        assert read_database_url(f"postgres://u:{written}@h/d").password == password
+
+    def test_no_password_is_none(self) -> None:
+        assert read_database_url("postgres://u@h/d").password is None
+
+    def test_port_and_database_have_defaults(self) -> None:
+        target = read_database_url("postgres://u@Example.ORG")
+        assert (target.host, target.port, target.database) == ("example.org", 5432, "u")
+
+    def test_an_ipv6_address_is_read_and_shown_in_brackets(self) -> None:
+        target = read_database_url("postgres://u@[::1]:6000/d")
+        assert (target.host, target.port) == ("::1", 6000)
+        assert target.redacted == "postgresql://u@[::1]:6000/d"
+
+    @pytest.mark.parametrize("url", ["postgresql://u@/d?host=/run/Pg&port=6000", "postgresql://u@%2Frun%2FPg:6000/d"])
+    def test_a_unix_socket_is_reached_by_its_directory(self, url: str) -> None:
+        target = read_database_url(url)
+        assert (target.host, target.port, target.database, target.ssl) == ("/run/Pg", 6000, "d", False)
+        assert target.sqlalchemy_url.host is None
+        assert target.sqlalchemy_connect_args()["host"] == "/run/Pg"
+
+    def test_application_name_and_timeout_are_taken_from_the_url(self) -> None:
+        arguments = read_database_url(
+            "postgres://u@h/d?application_name=my%20app&connect_timeout=15"
+        ).asyncpg_arguments()
+        assert arguments["server_settings"] == {"application_name": "my app"}
+        assert arguments["timeout"] == 15
+
+    def test_the_application_has_a_name_without_being_told(self) -> None:
+        arguments = read_database_url("postgres://u@h/d").asyncpg_arguments()
+        assert arguments["server_settings"] == {"application_name": "taskservice"}
+
+
+class TestPoolers:
+    def test_settings_of_the_session_reach_a_direct_connection_only(self) -> None:
+        session = {"statement_timeout": "5s"}
+        direct = read_database_url(HEROKU).asyncpg_arguments(session)
+        assert direct["server_settings"] == {"statement_timeout": "5s", "application_name": "taskservice"}
+        assert "statement_cache_size" not in direct
+        pooled = read_database_url(NEON).asyncpg_arguments(session)
+        assert pooled["server_settings"] == {"application_name": "taskservice"}
+        assert pooled["statement_cache_size"] == 0
+
+    def test_sqlalchemy_keeps_no_prepared_statements_through_a_pooler(self) -> None:
+        assert read_database_url(NEON).sqlalchemy_connect_args()["prepared_statement_cache_size"] == 0
+
+    def test_the_setting_outranks_the_address(self) -> None:
+        assert not read_database_url(NEON, pooler="false").pooled
+        assert read_database_url(HEROKU, pooler="true").pooled
+
+    def test_behind_an_unknown_pooler_there_is_no_direct_target(self) -> None:
+        assert read_database_url(HEROKU, pooler="true").direct is None
+
+    def test_a_direct_url_is_used_when_given(self) -> None:
+        target = read_database_url(HEROKU, pooler="true", direct_url="postgres://m:q@direct/d")
+        assert target.direct is not None
+        assert (target.direct.host, target.direct.user, target.direct.pooled) == ("direct", "m", False)
+
+    def test_a_direct_url_that_is_a_pooler_is_refused(self) -> None:
+        with pytest.raises(BadDatabaseUrl, match=r"^DATABASE_DIRECT_URL: .*pooler"):
+            read_database_url(HEROKU, direct_url=NEON)
+
+
+class TestEncryption:
+    @pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
+    def test_every_mode_that_requires_tls_verifies_certificate_and_name(self, mode: str) -> None:
+        target = read_database_url(f"postgres://u@h/d?sslmode={mode}")
+        assert is_verified(target)
+        assert isinstance(target.ssl, ssl.SSLContext)
+        assert target.ssl.check_hostname
+
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [("sslmode=disable", False), ("sslmode=allow", "allow"), ("sslmode=prefer", "prefer"), ("ssl=false", False)],
+    )
+    def test_weaker_modes_mean_what_they_mean_to_libpq(self, query: str, expected: object) -> None:
+        assert read_database_url(f"postgres://u@h/d?{query}").ssl == expected
+
+    @pytest.mark.parametrize("query", ["ssl=true", "ssl=require", "sslnegotiation=direct", "channel_binding=require"])
+    def test_other_ways_to_ask_for_tls_verify_too(self, query: str) -> None:
+        assert is_verified(read_database_url(f"postgres://u@h/d?{query}"))
+
+    def test_no_verify_encrypts_only(self) -> None:
+        context = read_database_url("postgres://u@h/d?sslmode=no-verify").ssl
+        assert isinstance(context, ssl.SSLContext)
+        assert context.verify_mode is ssl.CERT_NONE
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("url", "says"),
+        [
+            ("mysql://u:hunter2@h/d", "must begin with postgresql://"),
+            ("hunter2", "must begin with postgresql://"),
+            ("", "must begin with postgresql://"),
+            ("postgres://u:hunter2@/d", "names no host"),
+            ("postgres://u:hunter2@a,b/d", "several hosts"),
+            ("postgres://u:hunter2@h/d?options=-c%20search_path%3Dx", "'options' cannot be used"),
+            ("postgres://u:hunter2@h/d?schema=x", "unknown 'schema'"),
+            ("postgres://u:hunter2@h/d?b=1&a=2", "unknown 'a', 'b'"),
+            ("postgres://u:hunter2@h/d?sslmode=hunter2", "sslmode must be one of disable, allow"),
+            ("postgres://u:hunter2@h/d?ssl=maybe", "sslmode must be one of"),
+            ("postgres://u:hunter2@h/d?channel_binding=x", "channel_binding must be one of"),
+            ("postgres://u:hunter2@h/d?sslnegotiation=x", "sslnegotiation must be one of"),
+            ("postgres://u:hunter2@h/d?sslmode=prefer&sslnegotiation=direct", "needs sslmode=require"),
+            ("postgres://u:hunter2@h/d?sslmode=disable&sslrootcert=x", "needs sslmode=require"),
+            ("postgres://u:hunter2@h/d?sslrootcert=/nowhere.pem", "sslrootcert cannot be read"),
+            ("postgres://u:hunter2@/d?host=/run&sslmode=require", "TLS on a Unix socket"),
+            ("postgres://u:hunter2@h/d?connect_timeout=x", "connect_timeout must be a whole number"),
+            ("postgres://u:hunter2@h/d?sslmode", "has no value for 'sslmode'"),
+            ("postgres://u:hunter2@h/d?sslmode=require&sslmode=disable", "repeats 'sslmode'"),
+            ("postgres://u:hunter2@h:99999/d", "port must be a whole number"),
+            ("postgres://u:hunter2@[h/d", "host cannot be read"),
+            ("postgres://u:hunter2@h/d?hunter-2", "must be key=value"),
+            ("postgres://u:hunter2/x@h/d", "a '/' or '\\?' in the password"),
+            ("postgres://u:1?hunter2@h/d", "a '/' or '\\?' in the password"),
+            ("postgres://u:1/hunter2@h/d", "a '/' or '\\?' in the password"),
+            ("postgres://u:hunter2%00@h/d", "password contains a NUL"),
+            ("postgres://u:hunter2%FF@h/d", "password is not UTF-8"),
+        ],
+    )
+    def test_what_cannot_be_honoured_is_refused_by_name_and_without_the_password(self, url: str, says: str) -> None:
+        with pytest.raises(BadDatabaseUrl, match=rf"^NEON_DB_URL: .*{says}") as refusal:
+            read_database_url(url, variable="NEON_DB_URL")
+        assert "hunter2" not in str(refusal.value)
+
+    def test_the_password_is_neither_in_the_redacted_form_nor_in_the_representation(self) -> None:
+        target = read_database_url(NEON)
+        assert target.redacted == (
+            "postgresql://neondb_owner:***@ep-cool-darkness-123456-pooler.us-east-2.aws.neon.tech:5432/neondb"
+        )
+        assert "npg_S3cr3t" not in repr(target) + str(target.sqlalchemy_url)
+
+
+class TestRealConnections:
+    async def test_asyncpg_takes_the_arguments(self, postgres: ThrowawayPostgres) -> None:
+        target = read_database_url(postgres.url)
+        connection = await asyncpg.connect(**target.asyncpg_arguments({"statement_timeout": "1234ms"}))
+        try:
+            assert await connection.fetchval("show application_name") == "taskservice"
+            assert await connection.fetchval("show statement_timeout") == "1234ms"
+        finally:
+            await connection.close()
+
+    @pytest.mark.parametrize("pooler", ["true", "false"])
+    async def test_sqlalchemy_takes_the_arguments(self, postgres: ThrowawayPostgres, pooler: Any) -> None:
+        target = read_database_url(postgres.url, pooler=pooler)
+        engine = create_async_engine(target.sqlalchemy_url, connect_args=target.sqlalchemy_connect_args())
+        async with engine.connect() as connection:
+            assert (await connection.exec_driver_sql("select 1")).scalar() == 1
+        await engine.dispose()
+
+    @pytest.mark.parametrize("negotiation", ["postgres", "direct"])
+    async def test_a_certificate_for_the_right_name_is_accepted(
+        self, postgres: ThrowawayPostgres, tmp_path: Path, negotiation: str
+    ) -> None:
+        at_once = negotiation == "direct"
+        async with tls_in_front_of(postgres, tmp_path, names=["localhost"], at_once=at_once) as port:
+            url = f"postgresql://taskservice@localhost:{port}/taskservice?sslmode=require"
+            url += f"&sslnegotiation={negotiation}&sslrootcert={tmp_path / 'authority.pem'}"
+            connection = await asyncpg.connect(**read_database_url(url).asyncpg_arguments())
+            try:
+                assert await connection.fetchval("select 1") == 1
+            finally:
+                await connection.close()
+
+    async def test_a_certificate_of_an_unknown_authority_is_refused(
+        self, postgres: ThrowawayPostgres, tmp_path: Path
+    ) -> None:
+        async with tls_in_front_of(postgres, tmp_path, names=["localhost"]) as port:
+            url = f"postgresql://taskservice@localhost:{port}/taskservice"
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await asyncpg.connect(**read_database_url(f"{url}?sslmode=require").asyncpg_arguments())
+            connection = await asyncpg.connect(**read_database_url(f"{url}?sslmode=no-verify").asyncpg_arguments())
+            await connection.close()
+
+    async def test_a_certificate_for_another_name_is_refused_unless_only_the_authority_counts(
+        self, postgres: ThrowawayPostgres, tmp_path: Path
+    ) -> None:
+        async with tls_in_front_of(postgres, tmp_path, names=["elsewhere.example"]) as port:
+            url = f"postgresql://taskservice@localhost:{port}/taskservice?sslrootcert={tmp_path / 'authority.pem'}"
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await asyncpg.connect(**read_database_url(f"{url}&sslmode=require").asyncpg_arguments())
+            connection = await asyncpg.connect(**read_database_url(f"{url}&sslmode=verify-ca").asyncpg_arguments())
+            await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def tls_in_front_of(
+    postgres: ThrowawayPostgres, directory: Path, names: list[str], *, at_once: bool = False
+) -> AsyncIterator[int]:
+    """A TLS end on a free port of 127.0.0.1 (the wheel has none), after the client asks for it or `at_once`."""
+    context = _server_context(directory, names)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        beginning = await reader.readexactly(8)
+        assert beginning == b"\x00\x00\x00\x08\x04\xd2\x16\x2f"  # SSLRequest
+        writer.write(b"S")
+        await writer.drain()
+        with contextlib.suppress(ssl.SSLError, OSError):
+            await writer.start_tls(context)
+            await pipe(reader, writer)
+
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_unix_connection(str(postgres.socket))
+
+        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError):
+                while data := await source.read(65536):
+                    sink.write(data)
+                    await sink.drain()
+            sink.close()
+
+        await asyncio.gather(copy(reader, up_writer), copy(up_reader, writer))
+
+    if at_once:
+        server = await asyncio.start_server(pipe, "127.0.0.1", 0, ssl=context)
+    else:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+def _server_context(directory: Path, names: list[str]) -> ssl.SSLContext:
+    now = dt.datetime.now(dt.UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority of a test")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(minutes=5))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    authority = directory / "authority.pem"
+    authority.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    secret = directory / "key.pem"
+    secret.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(authority, secret)
+    context.set_alpn_protocols(["postgresql"])
+    return context
