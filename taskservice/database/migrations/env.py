@@ -1,0 +1,61 @@
+"""Runs migrations: each in a transaction, one starter at a time, never waiting long for a lock that requests hold."""
+
+import asyncio
+from typing import Any, cast
+
+from alembic import context
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from taskservice.tasks.tables import Table
+
+LOCK_KEY = 7_305_120_118
+"""Any number, as long as every starter of this service takes the same."""
+
+config: Any = context.config
+
+
+def run(connection: Connection) -> None:
+    context.configure(
+        connection=connection,
+        target_metadata=Table.metadata,
+        version_table=config.version_table_name,
+        compare_type=True,
+        compare_server_default=True,
+        transaction_per_migration=True,
+        include_object=_is_ours,
+    )
+    # Held by the session: the migrations below are several transactions.
+    connection.execute(text("SET lock_timeout = '60s'"))
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
+    connection.execute(text("SET lock_timeout = '4s'"))
+    connection.execute(text("SET statement_timeout = '300s'"))
+    connection.commit()
+    try:
+        with context.begin_transaction():
+            context.run_migrations()
+    finally:
+        connection.rollback()
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK_KEY})
+        connection.commit()
+
+
+def _is_ours(_object: Any, name: str | None, kind: str, reflected: bool, _compare_to: Any) -> bool:  # noqa: FBT001
+    """Better Auth's tables may live in the same database; they are none of our business."""
+    return not (kind == "table" and reflected and name not in Table.metadata.tables)
+
+
+async def run_online() -> None:
+    engine = cast("AsyncEngine", config.engine)
+    async with engine.connect() as connection:
+        await connection.run_sync(run)
+    await engine.dispose()
+
+
+if context.is_offline_mode():
+    context.configure(dialect_name="postgresql", target_metadata=Table.metadata, literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+else:
+    asyncio.run(run_online())

@@ -1,0 +1,94 @@
+"""Where the database is, and how to get a connection to it. Starts the embedded one where no URL is given."""
+
+import asyncio
+import contextlib
+from typing import Any, Final
+
+import asyncpg
+
+from taskservice.database.urls import ConnectionTarget, read_database_url
+from taskservice.settings import Settings
+
+CONNECT_SECONDS: Final = 10.0
+"""A Neon database that sleeps needs some seconds to wake up."""
+
+
+class DatabaseServer:
+    """The server of one `Settings`. Cheap to make: nothing is started or reached before it is asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._given = _given_target(settings)
+        self._embedded: Any = None
+        self._starting = asyncio.Lock()
+
+    @property
+    def is_embedded(self) -> bool:
+        return self._given is None
+
+    @property
+    def description(self) -> str:
+        """For people; never the password."""
+        if self._given is None:
+            return f"embedded PostgreSQL in {self._settings.data_dir / 'postgresql'}"
+        kind = ", through a transaction-mode pooler" if self._given.pooled else ""
+        return self._given.redacted + kind
+
+    def start(self) -> ConnectionTarget:
+        """The target, with the embedded server running. Blocking."""
+        if self._given is not None:
+            return self._given
+        return read_database_url(self._embedded_server().ensure_running())
+
+    def stop(self) -> None:
+        """Leave the embedded server, which ends when nobody else uses it. Blocking."""
+        if self._embedded is not None:
+            self._embedded.stop()
+
+    async def connect(self, timeout: float = CONNECT_SECONDS) -> Any:  # noqa: ASYNC109 (the driver's own)
+        """A connection with the service's session settings. Raises what asyncpg raises."""
+        try:
+            return await self._open(self._given or self._embedded_target(), timeout)
+        except OSError:
+            if self._given is not None:
+                raise
+            # It was never started, or somebody killed it: both are mended by starting it.
+            async with self._starting:
+                with contextlib.suppress(OSError):
+                    return await self._open(self._embedded_target(), timeout)
+                target = await asyncio.to_thread(self.start)
+            return await self._open(target, timeout)
+
+    def session(self) -> dict[str, str]:
+        """Server settings that end on the server what nobody waits for any more."""
+        milliseconds = str(int(self._settings.database_deadline * 1000))
+        return {
+            "statement_timeout": milliseconds,
+            "lock_timeout": milliseconds,
+            "idle_in_transaction_session_timeout": str(int(milliseconds) * 2),
+            "timezone": "UTC",
+        }
+
+    async def _open(self, target: ConnectionTarget, timeout: float) -> Any:  # noqa: ASYNC109
+        arguments = target.asyncpg_arguments(self.session())
+        arguments["timeout"] = timeout
+        return await asyncpg.connect(**arguments)
+
+    def _embedded_server(self) -> Any:
+        if self._embedded is None:
+            # Not part of the production installation, so it is not imported before it is needed.
+            from taskservice.database.embedded import EmbeddedPostgres  # noqa: PLC0415
+
+            self._embedded = EmbeddedPostgres(self._settings.data_dir)
+        return self._embedded
+
+    def _embedded_target(self) -> ConnectionTarget:
+        return read_database_url(self._embedded_server().url())
+
+
+def _given_target(settings: Settings) -> ConnectionTarget | None:
+    if settings.database_url is None:
+        return None
+    return read_database_url(
+        settings.database_url, pooler=settings.database_pooler, direct_url=settings.database_direct_url
+    )

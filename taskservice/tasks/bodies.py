@@ -1,0 +1,84 @@
+"""From a JSON document to the Struct of its operation, with all that is wrong with it at once."""
+
+from typing import Any
+
+from msgspec import UNSET
+
+from taskservice import rules
+from taskservice.problems import FieldError, ValidationFailed
+from taskservice.settings import Settings
+from taskservice.tasks import fields
+from taskservice.tasks.fields import Fields, Invalid
+from taskservice.tasks.shapes import Completion, TaskChange, TaskCreate
+
+
+class Bodies:
+    """Reads request bodies under the policies of one service."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._generates_titles = settings.title == "generated"
+        task = {
+            "title": fields.title,
+            "description": fields.description(settings.description_max),
+            "status": fields.status,
+            "completed": fields.boolean,
+            "priority": fields.priority,
+            "due_date": fields.due_date,
+        }
+        required = () if self._generates_titles else ("title",)
+        self._create = Fields(task, required=required, ignored=fields.READ_ONLY)
+        self._change = Fields(task, ignored=fields.READ_ONLY)
+        self._completion = Fields({"completed": fields.boolean}, required=("completed",), ignored=fields.READ_ONLY)
+
+    def create(self, document: Any) -> TaskCreate:
+        errors: list[FieldError] = []
+        create = self.read_create(document, errors)
+        if create is None:
+            raise ValidationFailed(errors)
+        return create
+
+    def change(self, document: Any) -> TaskChange:
+        errors: list[FieldError] = []
+        change = self.read_change(document, errors)
+        if change is None:
+            raise ValidationFailed(errors)
+        return change
+
+    def completion(self, document: Any) -> Completion:
+        errors: list[FieldError] = []
+        values = self._completion.read(document, errors)
+        if errors:
+            raise ValidationFailed(errors)
+        return Completion(**values)
+
+    def read_create(
+        self, document: Any, errors: list[FieldError], *, at: str = "", index: int | None = None
+    ) -> TaskCreate | None:
+        known = len(errors)
+        values = self._create.read(document, errors, at=at, index=index)
+        _settle_status(values, errors, at, index)
+        if len(errors) > known:
+            return None
+        values.setdefault("title", rules.title_from(values.get("description")))
+        if values.pop("completed", False):
+            values["status"] = rules.COMPLETED
+        return TaskCreate(**values)
+
+    def read_change(
+        self, document: Any, errors: list[FieldError], *, at: str = "", index: int | None = None
+    ) -> TaskChange | None:
+        known = len(errors)
+        values = self._change.read(document, errors, at=at, index=index)
+        _settle_status(values, errors, at, index)
+        return TaskChange(**values) if len(errors) == known else None
+
+
+def _settle_status(values: dict[str, Any], errors: list[FieldError], at: str, index: int | None) -> None:
+    """`completed` is another way to write `status`: where both are given they must agree, and the status says more."""
+    status, completed = values.get("status"), values.get("completed", UNSET)
+    if status is None or completed is UNSET:
+        return
+    if (status == rules.COMPLETED) != completed:
+        clash = Invalid("contradiction", f"contradicts status {status!r}; send one of the two")
+        errors.append(clash.at(at + "completed", "body", index))
+    del values["completed"]

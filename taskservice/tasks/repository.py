@@ -1,0 +1,527 @@
+"""All SQL about tasks. Whose tasks is the first argument of every method, and part of every statement.
+
+Each write is one statement for one task or a hundred: it locks the user's row, takes the next numbers of that user's
+change counter there, and writes the tasks. The lock makes a user's writers take turns, in the order of the numbers; so
+whoever reads the counter as N has seen, in the same snapshot, every change up to N.
+"""
+
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final, Protocol
+
+import msgspec
+import sqlalchemy as sa
+import uuid_utils.compat
+from advanced_alchemy.repository import SQLAlchemyAsyncRepository
+from msgspec import UNSET, Struct, UnsetType
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from taskservice import rules
+from taskservice.database.statements import Statement
+from taskservice.tasks import listing
+from taskservice.tasks.listing import Question, Shape
+from taskservice.tasks.shapes import TaskChange, TaskCreate, TaskImport
+from taskservice.tasks.tables import Instant, Task, tasks, tombstones, users
+
+COLUMNS: Final = (
+    tasks.c.id, tasks.c.title, tasks.c.description, tasks.c.status, tasks.c.priority, tasks.c.due_date,
+    tasks.c.due_all_day, tasks.c.created_at, tasks.c.updated_at, tasks.c.completed_at, tasks.c.deleted_at,
+    tasks.c.revision,
+)  # fmt: skip
+"""What a row of every statement here begins with, in this order."""
+ID, DELETED_AT, REVISION = 0, 10, 11
+
+Row = Any
+"""An `asyncpg.Record`."""
+
+
+class Queries(Protocol):
+    """Where statements run: the pool, or a transaction on one of its connections."""
+
+    async def fetch(self, sql: str, args: Sequence[Any], *, repeatable: bool = False) -> list[Row]: ...
+    async def fetchrow(self, sql: str, args: Sequence[Any], *, repeatable: bool = False) -> Row | None: ...
+
+
+class Author(Struct, frozen=True):
+    """Who writes: the owner, and what the token says of them for the users table."""
+
+    user_id: str
+    email: str | None = None
+    name: str | None = None
+
+
+class Edit(Struct, frozen=True, kw_only=True):
+    """What to do to one task that exists. `if_match`: only at one of these revisions."""
+
+    id: uuid.UUID
+    change: TaskChange | None = None
+    toggle: bool = False
+    from_trash: bool = False
+    to_trash: bool = False
+    if_match: tuple[int, ...] | None = None
+
+
+class Edited(Struct, frozen=True):
+    """What became of an edit. Not `matched`: the task stands at another revision, and nothing was done."""
+
+    matched: bool
+    row: Row
+
+
+class Change(Struct, frozen=True):
+    """One entry of the change feed: a task as it is, or `deleted_at` of one that is gone."""
+
+    row: Row
+    task_id: uuid.UUID
+    deleted_at: dt.datetime | None
+    revision: int
+
+
+class Changes(Struct, frozen=True):
+    changes: list[Change]
+    has_more: bool
+    revision: int
+    forgotten: int
+
+
+# ---- the statements
+
+_user: Final = sa.bindparam("user_id", type_=sa.Text)
+_email: Final = sa.bindparam("email", type_=sa.Text)
+_name: Final = sa.bindparam("name", type_=sa.Text)
+_one: Final = sa.literal_column("1", sa.BigInteger)
+_at: Final = sa.func.clock_timestamp()
+_json: Final = sa.bindparam("rows", type_=sa.JSON)
+
+
+def _rows_of_json(name: str, **columns: sa.types.TypeEngine[Any]) -> sa.CTE:
+    """The JSON parameter `rows` as a table: one parameter for any number of rows, and absent fields are NULL."""
+    table = sa.func.json_to_recordset(_json).table_valued(
+        *(sa.column(column, kind) for column, kind in columns.items()), name=f"{name}_json"
+    )
+    return sa.select(table.render_derived(with_types=True)).cte(name)
+
+
+def _creation() -> Statement:
+    incoming = _rows_of_json(
+        "incoming", position=sa.Integer(), id=sa.Uuid(), title=sa.Text(), description=sa.Text(), status=sa.Text(),
+        priority=sa.Text(), due_date=Instant, due_all_day=sa.Boolean(), created_at=Instant, completed_at=Instant,
+    )  # fmt: skip
+    count = sa.select(sa.func.count()).select_from(incoming).scalar_subquery()
+    insert = postgresql.insert(users).from_select(
+        ["id", "email", "name", "revision"], sa.select(_user, _email, _name, count)
+    )
+    owner = (
+        insert.on_conflict_do_update(
+            index_elements=[users.c.id],
+            set_={
+                "revision": users.c.revision + insert.excluded.revision,
+                "email": sa.func.coalesce(insert.excluded.email, users.c.email),
+                "name": sa.func.coalesce(insert.excluded.name, users.c.name),
+            },
+        )
+        .returning(users.c.id, (users.c.revision - count).label("before"), _at.label("at"))
+        .cte("owner")
+    )
+    created_at = sa.func.coalesce(incoming.c.created_at, owner.c.at)
+    completed_at = sa.case(
+        (incoming.c.status == rules.COMPLETED, sa.func.coalesce(incoming.c.completed_at, owner.c.at))
+    )
+    fields = {
+        "id": incoming.c.id,
+        "user_id": owner.c.id,
+        "title": incoming.c.title,
+        "description": incoming.c.description,
+        "status": incoming.c.status,
+        "priority": incoming.c.priority,
+        "due_date": incoming.c.due_date,
+        "due_all_day": incoming.c.due_all_day,
+        "created_at": created_at,
+        "updated_at": sa.func.greatest(owner.c.at, created_at),
+        "completed_at": completed_at,
+        "revision": owner.c.before + incoming.c.position,
+    }
+    source = sa.select(*fields.values()).select_from(incoming.join(owner, sa.true()))
+    return Statement(postgresql.insert(tasks).from_select(list(fields), source).returning(*COLUMNS))
+
+
+def _locked_owner() -> sa.CTE:
+    # NO KEY UPDATE: a purge that inserts tombstones checks its foreign key without waiting for us.
+    return sa.select(users.c.id).where(users.c.id == _user).with_for_update(key_share=True).cte("owner")
+
+
+def _edition() -> Statement:
+    edit = _rows_of_json(
+        "edit", position=sa.Integer(), id=sa.Uuid(), title=sa.Text(), sets_description=sa.Boolean(),
+        description=sa.Text(), status=sa.Text(), reopen=sa.Boolean(), toggle=sa.Boolean(), priority=sa.Text(),
+        sets_due=sa.Boolean(), due_date=Instant, due_all_day=sa.Boolean(), from_trash=sa.Boolean(),
+        to_trash=sa.Boolean(), if_match=postgresql.ARRAY(sa.BigInteger),
+    )  # fmt: skip
+    owner = _locked_owner()
+    # The lock on the user is had first, then the task is read again in its newest version by FOR UPDATE.
+    found = (
+        sa.select(
+            *(column.label(f"old_{column.name}") for column in COLUMNS),
+            *(column for column in edit.c if column.name != "id"),
+        )
+        .select_from(edit.join(tasks, tasks.c.id == edit.c.id).join(owner, owner.c.id == tasks.c.user_id))
+        .where(tasks.c.deleted_at.is_not(None) == edit.c.from_trash)
+        .with_for_update(of=tasks)
+        .cte("found")
+    )
+    completed = found.c.old_status == rules.COMPLETED
+    status = sa.case(
+        (found.c.toggle, sa.case((completed, rules.DEFAULT_STATUS), else_=rules.COMPLETED)),
+        (sa.and_(found.c.reopen, completed), rules.DEFAULT_STATUS),
+        else_=sa.func.coalesce(found.c.status, found.c.old_status),
+    )
+    new = {
+        "title": sa.func.coalesce(found.c.title, found.c.old_title),
+        "description": sa.case((found.c.sets_description, found.c.description), else_=found.c.old_description),
+        "status": status,
+        "priority": sa.func.coalesce(found.c.priority, found.c.old_priority),
+        "due_date": sa.case((found.c.sets_due, found.c.due_date), else_=found.c.old_due_date),
+        "due_all_day": sa.case((found.c.sets_due, found.c.due_all_day), else_=found.c.old_due_all_day),
+    }
+    matched = sa.or_(found.c.if_match.is_(None), found.c.old_revision == sa.any_(found.c.if_match))
+    wanted = sa.select(
+        found.c.position,
+        found.c.to_trash,
+        *(found.c[f"old_{column.name}"] for column in COLUMNS),
+        *(value.label(f"new_{name}") for name, value in new.items()),
+        matched.label("matched"),
+    ).cte("wanted")
+    differs = sa.or_(
+        wanted.c.to_trash.is_distinct_from(wanted.c.old_deleted_at.is_not(None)),
+        *(wanted.c[f"new_{name}"].is_distinct_from(wanted.c[f"old_{name}"]) for name in new),
+    )
+    step = (
+        sa.select(wanted.c.position, sa.func.row_number().over(order_by=wanted.c.position).label("number"))
+        .where(wanted.c.matched, differs)
+        .cte("step")
+    )
+    count = sa.select(sa.func.count()).select_from(step).scalar_subquery()
+    counter = (
+        sa.update(users)
+        .values(revision=users.c.revision + count)
+        .where(users.c.id == _user, count > 0)
+        .returning((users.c.revision - count).label("before"), _at.label("at"))
+        .cte("counter")
+    )
+    changed = step.c.number.is_not(None)
+    still_completed = sa.and_(wanted.c.new_status == rules.COMPLETED, wanted.c.old_completed_at.is_not(None))
+    decided_values = {
+        "id": wanted.c.old_id,
+        **{name: wanted.c[f"new_{name}"] for name in new},
+        "created_at": wanted.c.old_created_at,
+        "updated_at": sa.case(
+            (changed, sa.func.greatest(counter.c.at, wanted.c.old_updated_at + sa.text("interval '1 microsecond'"))),
+            else_=wanted.c.old_updated_at,
+        ),
+        "completed_at": sa.case(
+            (still_completed, wanted.c.old_completed_at), (wanted.c.new_status == rules.COMPLETED, counter.c.at)
+        ),
+        "deleted_at": sa.case(
+            (~wanted.c.to_trash, None), else_=sa.func.coalesce(wanted.c.old_deleted_at, counter.c.at)
+        ),
+        "revision": sa.case((changed, counter.c.before + step.c.number), else_=wanted.c.old_revision),
+    }
+    decided = (
+        sa.select(
+            *(decided_values[column.name].label(column.name) for column in COLUMNS),
+            wanted.c.position,
+            wanted.c.matched,
+            changed.label("changed"),
+        )
+        .select_from(wanted.outerjoin(step, step.c.position == wanted.c.position).outerjoin(counter, sa.true()))
+        .cte("decided")
+    )
+    written_columns = [*new, "updated_at", "completed_at", "deleted_at", "revision"]
+    written = (
+        sa.update(tasks)
+        .values({name: decided.c[name] for name in written_columns})
+        .where(tasks.c.id == decided.c.id, tasks.c.user_id == _user, decided.c.changed)
+        .returning(tasks.c.id)
+        .cte("written")
+    )
+    answer = sa.select(*(decided.c[column.name] for column in COLUMNS), decided.c.matched, decided.c.position).order_by(
+        decided.c.position
+    )
+    return Statement(answer.add_cte(written))
+
+
+def _erasure() -> Statement:
+    """Rows gone for good, from the list or the trash, each leaving a tombstone with the next number."""
+    erase = _rows_of_json("erase", position=sa.Integer(), id=sa.Uuid(), if_match=postgresql.ARRAY(sa.BigInteger))
+    owner = _locked_owner()
+    found = (
+        sa.select(*COLUMNS, erase.c.position, erase.c.if_match)
+        .select_from(erase.join(tasks, tasks.c.id == erase.c.id).join(owner, owner.c.id == tasks.c.user_id))
+        .with_for_update(of=tasks)
+        .cte("found")
+    )
+    matched = sa.or_(found.c.if_match.is_(None), found.c.revision == sa.any_(found.c.if_match))
+    step = (
+        sa.select(found.c.id, sa.func.row_number().over(order_by=found.c.position).label("number"))
+        .where(matched)
+        .cte("step")
+    )
+    count = sa.select(sa.func.count()).select_from(step).scalar_subquery()
+    counter = (
+        sa.update(users)
+        .values(revision=users.c.revision + count)
+        .where(users.c.id == _user, count > 0)
+        .returning((users.c.revision - count).label("before"), _at.label("at"))
+        .cte("counter")
+    )
+    gone = sa.delete(tasks).where(tasks.c.id == step.c.id, tasks.c.user_id == _user).returning(tasks.c.id).cte("gone")
+    told = (
+        postgresql.insert(tombstones)
+        .from_select(
+            ["user_id", "revision", "task_id", "deleted_at"],
+            sa.select(_user, counter.c.before + step.c.number, step.c.id, counter.c.at).select_from(
+                step.join(counter, sa.true())
+            ),
+        )
+        .returning(tombstones.c.revision)
+        .cte("told")
+    )
+    answer = sa.select(*(found.c[column.name] for column in COLUMNS), matched, found.c.position).order_by(
+        found.c.position
+    )
+    return Statement(answer.add_cte(gone, told))
+
+
+def _clearance() -> Statement:
+    """Everything of a user, for good."""
+    owner = _locked_owner()
+    found = (
+        sa.select(tasks.c.id, tasks.c.deleted_at)
+        .select_from(tasks.join(owner, owner.c.id == tasks.c.user_id))
+        .with_for_update(of=tasks)
+        .cte("found")
+    )
+    step = sa.select(found.c.id, sa.func.row_number().over(order_by=found.c.id).label("number")).cte("step")
+    count = sa.select(sa.func.count()).select_from(step).scalar_subquery()
+    counter = (
+        sa.update(users)
+        .values(revision=users.c.revision + count)
+        .where(users.c.id == _user, count > 0)
+        .returning((users.c.revision - count).label("before"), _at.label("at"))
+        .cte("counter")
+    )
+    gone = sa.delete(tasks).where(tasks.c.id == step.c.id, tasks.c.user_id == _user).returning(tasks.c.id).cte("gone")
+    told = (
+        postgresql.insert(tombstones)
+        .from_select(
+            ["user_id", "revision", "task_id", "deleted_at"],
+            sa.select(_user, counter.c.before + step.c.number, step.c.id, counter.c.at).select_from(
+                step.join(counter, sa.true())
+            ),
+        )
+        .returning(tombstones.c.revision)
+        .cte("told")
+    )
+    live = sa.func.count().filter(found.c.deleted_at.is_(None))
+    return Statement(sa.select(live, sa.func.count() - live).select_from(found).add_cte(gone, told))
+
+
+def _feed() -> Statement:
+    """Changes after a number, tasks and tombstones together, with the counter of the same snapshot beside each."""
+    since, rows = sa.bindparam("since", type_=sa.BigInteger), sa.bindparam("rows", type_=sa.Integer)
+    living_only = sa.bindparam("living_only", type_=sa.Boolean)
+    changed = (
+        sa.select(*COLUMNS)
+        .where(tasks.c.user_id == _user, tasks.c.revision > since)
+        .where(sa.or_(~living_only, tasks.c.deleted_at.is_(None)))
+        .order_by(tasks.c.revision)
+        .limit(rows)
+    )
+    nothing: dict[str, Any] = {
+        "id": tombstones.c.task_id, "revision": tombstones.c.revision, "deleted_at": tombstones.c.deleted_at,
+    }  # fmt: skip
+    gone = (
+        sa.select(*(nothing.get(column.name, sa.cast(sa.null(), column.type)).label(column.name) for column in COLUMNS))
+        .where(tombstones.c.user_id == _user, tombstones.c.revision > since, ~living_only)
+        .order_by(tombstones.c.revision)
+        .limit(rows)
+    )
+    both = sa.union_all(sa.select(changed.subquery()), sa.select(gone.subquery())).subquery("change")
+    page = sa.select(both).order_by(both.c.revision).limit(rows).subquery("page")
+    return Statement(
+        sa.select(*(page.c[column.name] for column in COLUMNS), users.c.revision, users.c.forgotten)
+        .select_from(users.outerjoin(page, sa.true()))
+        .where(users.c.id == _user)
+        .order_by(page.c.revision)
+    )
+
+
+_CREATE: Final = _creation()
+_EDIT: Final = _edition()
+_ERASE: Final = _erasure()
+_CLEAR: Final = _clearance()
+_FEED: Final = _feed()
+_GET: Final = Statement(
+    sa.select(*COLUMNS).where(
+        tasks.c.id == sa.bindparam("id", type_=sa.Uuid), tasks.c.user_id == _user, tasks.c.deleted_at.is_(None)
+    )
+)
+_FOREIGN: Final = Statement(
+    sa.select(_one).where(
+        tasks.c.id == sa.any_(sa.bindparam("ids", type_=postgresql.ARRAY(sa.Uuid))),
+        tasks.c.user_id != _user,
+        tasks.c.deleted_at.is_(None),
+    )
+)
+_REVISION: Final = Statement(sa.select(users.c.revision).where(users.c.id == _user))
+
+
+@lru_cache(512)
+def _page(shape: Shape) -> Statement:
+    revision = sa.select(users.c.revision).where(users.c.id == sa.bindparam("owner", type_=sa.Text)).scalar_subquery()
+    return Statement(listing.page(shape, (*COLUMNS, revision)))
+
+
+class Page(Struct, frozen=True):
+    """Rows of a list, the user's counter in the same snapshot, and where the next page starts."""
+
+    rows: list[Row]
+    revision: int
+    next_cursor: str | None
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class TaskRepository(SQLAlchemyAsyncRepository[Task]):
+    """The tasks of all users, one user at a time.
+
+    What advanced-alchemy's repository brings works through its session, for maintenance. Requests take the methods
+    below: single statements, compiled at import, straight on the driver's connection, without an entity between.
+    """
+
+    model_type = Task
+
+    def __init__(self, queries: Queries, session: AsyncSession) -> None:
+        super().__init__(session=session, auto_expunge=False, auto_refresh=False, wrap_exceptions=False)
+        self._queries = queries
+
+    # ---- reading
+
+    async def get_owned(self, owner: str, task_id: uuid.UUID) -> Row | None:
+        return await self._queries.fetchrow(_GET.sql, _GET.args(id=task_id, user_id=owner), repeatable=True)
+
+    async def belongs_to_another(self, owner: str, task_ids: Sequence[uuid.UUID]) -> bool:
+        """Whether one of these tasks exists, alive, and is somebody else's."""
+        args = _FOREIGN.args(ids=list(task_ids), user_id=owner)
+        return await self._queries.fetchrow(_FOREIGN.sql, args, repeatable=True) is not None
+
+    async def revision(self, owner: str) -> int:
+        """The user's change counter."""
+        row = await self._queries.fetchrow(_REVISION.sql, _REVISION.args(user_id=owner), repeatable=True)
+        return row[0] if row else 0
+
+    async def page(self, owner: str, question: Question) -> Page:
+        statement = _page(question.shape)
+        args = statement.args(owner=owner, rows=question.limit + 1, **question.values)
+        rows = await self._queries.fetch(statement.sql, args, repeatable=True)
+        if not rows:
+            # No row carries the counter. It is read first and the list again, so that the counter is never ahead.
+            revision = await self.revision(owner)
+            rows = await self._queries.fetch(statement.sql, args, repeatable=True) if revision else []
+        else:
+            revision = rows[0][-1]
+        if len(rows) <= question.limit:
+            return Page(rows, revision, None)
+        rows.pop()
+        last = rows[-1]
+        keys = [last[order.definition.column] for order in question.shape.orders]
+        return Page(rows, revision, question.next_cursor([*keys, last["id"]]))
+
+    async def changes(self, owner: str, since: int, *, limit: int, living_only: bool) -> Changes:
+        """Up to `limit` changes after `since`. `living_only`: without deletions, for a first copy."""
+        args = _FEED.args(user_id=owner, since=since, rows=limit + 1, living_only=living_only)
+        rows = await self._queries.fetch(_FEED.sql, args, repeatable=True)
+        if not rows:
+            return Changes([], has_more=False, revision=0, forgotten=0)
+        revision, forgotten = rows[0][-2:]
+        changes = [Change(row, row[ID], row[DELETED_AT], row[REVISION]) for row in rows if row[ID] is not None]
+        return Changes(changes[:limit], len(changes) > limit, revision, forgotten)
+
+    # ---- writing
+
+    async def create(self, author: Author, creates: Sequence[TaskCreate]) -> list[Row]:
+        """New tasks, in the order given."""
+        rows = [_creation_row(position, create) for position, create in enumerate(creates, start=1)]
+        args = _CREATE.args(rows=_encode(rows).decode(), user_id=author.user_id, email=author.email, name=author.name)
+        written = await self._queries.fetch(_CREATE.sql, args)
+        return written if len(written) == 1 else sorted(written, key=lambda row: row[REVISION])
+
+    async def edit(self, owner: str, edits: Sequence[Edit]) -> dict[int, Edited]:
+        """Change, move to the trash or out of it. A task that is not there is missing from the answer.
+
+        The ids must differ. What is already as wanted keeps its revision and its `updated_at`.
+        """
+        rows = [_edit_row(position, edit) for position, edit in enumerate(edits)]
+        return await self._decide(_EDIT, owner, rows)
+
+    async def erase(self, owner: str, edits: Sequence[Edit]) -> dict[int, Edited]:
+        """Remove for good, from the list or the trash."""
+        rows = [{"position": position, "id": edit.id, "if_match": edit.if_match} for position, edit in enumerate(edits)]
+        return await self._decide(_ERASE, owner, rows)
+
+    async def _decide(self, statement: Statement, owner: str, rows: list[dict[str, Any]]) -> dict[int, Edited]:
+        args = statement.args(rows=_encode(rows).decode(), user_id=owner)
+        answers = await self._queries.fetch(statement.sql, args)
+        return {answer[-1]: Edited(answer[-2], answer) for answer in answers}
+
+    async def clear(self, owner: str) -> tuple[int, int]:
+        """Remove everything of a user for good; how much was live, and how much in the trash."""
+        row = await self._queries.fetchrow(_CLEAR.sql, _CLEAR.args(user_id=owner))
+        return (row[0], row[1]) if row else (0, 0)
+
+
+def _creation_row(position: int, create: TaskCreate) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "position": position,
+        "title": create.title,
+        "description": create.description,
+        "status": create.status,
+        "priority": create.priority,
+        **_due_columns(create.due_date),
+    }
+    if isinstance(create, TaskImport):
+        return row | {"id": create.id, "created_at": create.created_at, "completed_at": create.completed_at}
+    return row | {"id": uuid_utils.compat.uuid7()}
+
+
+def _edit_row(position: int, edit: Edit) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "position": position,
+        "id": edit.id,
+        "toggle": edit.toggle,
+        "from_trash": edit.from_trash,
+        "to_trash": edit.to_trash,
+        "if_match": edit.if_match,
+    }
+    change = edit.change
+    if change is not None:
+        row["title"] = change.title
+        row["priority"] = change.priority
+        row["status"] = rules.COMPLETED if change.completed is True else change.status
+        row["reopen"] = change.completed is False
+        if change.description is not UNSET:
+            row["sets_description"], row["description"] = True, change.description
+        if change.due_date is not UNSET:
+            row["sets_due"] = True
+            row |= _due_columns(change.due_date)
+    return {name: value for name, value in row.items() if value is not UNSET}
+
+
+def _due_columns(due: dt.date | dt.datetime | None | UnsetType) -> dict[str, Any]:
+    if isinstance(due, dt.date) and not isinstance(due, dt.datetime):
+        return {"due_date": listing.midnight(due), "due_all_day": True}
+    return {"due_date": due, "due_all_day": False}

@@ -1,0 +1,120 @@
+"""What goes in and out over HTTP: msgspec Structs for tasks."""
+
+import datetime as dt
+import uuid
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from taskservice import rules
+
+Title = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=rules.TITLE_MAX,
+        description="Trimmed; not blank.",
+        examples=["Buy milk"],
+    ),
+]
+Description = Annotated[
+    str,
+    Meta(
+        max_length=rules.DESCRIPTION_CEILING, description="Up to the length that the policy `description_max` allows."
+    ),
+]
+DueDate = Annotated[
+    dt.date | dt.datetime,
+    Meta(
+        description="A plain date, the same day in every time zone, or an RFC 3339 instant, returned in UTC.",
+        examples=["2026-12-01", "2026-12-01T09:30:00.000000Z"],
+    ),
+]
+Instant = dt.datetime | str
+"""A moment on its way out. One that falls on a whole second travels as text, because msgspec would drop the fraction."""
+
+
+class Task(Struct, frozen=True, kw_only=False, gc=False):
+    """A task, as every answer shows it."""
+
+    id: uuid.UUID
+    user_id: str
+    title: str
+    description: str | None
+    status: rules.Status
+    completed: bool
+    priority: rules.Priority
+    due_date: dt.date | Instant | None
+    created_at: Instant
+    updated_at: Instant
+    completed_at: Instant | None
+
+
+class TrashedTask(Task, frozen=True, gc=False):
+    """A deleted task, with the moment from which `litestar purge` may remove it."""
+
+    deleted_at: Instant
+    purge_at: Instant
+
+
+class TaskCreate(Struct, frozen=True, kw_only=True):
+    """The body that makes a task. Under the policy `title = "generated"` the title may be left out."""
+
+    title: Title
+    description: Description | None = None
+    status: rules.Status = rules.DEFAULT_STATUS
+    completed: bool | UnsetType = UNSET
+    priority: rules.Priority = rules.DEFAULT_PRIORITY
+    due_date: DueDate | None = None
+
+
+class TaskImport(TaskCreate, frozen=True, kw_only=True):
+    """A task as `GET /export?format=json` gave it: it keeps its id and its past."""
+
+    id: uuid.UUID
+    created_at: dt.datetime
+    completed_at: dt.datetime | None = None
+
+
+class TaskChange(Struct, frozen=True, kw_only=True):
+    """The body that changes a task: what is absent stays, `null` clears what may be empty."""
+
+    title: Title | UnsetType = UNSET
+    description: Description | None | UnsetType = UNSET
+    status: rules.Status | UnsetType = UNSET
+    completed: bool | UnsetType = UNSET
+    priority: rules.Priority | UnsetType = UNSET
+    due_date: DueDate | None | UnsetType = UNSET
+
+
+class Completion(Struct, frozen=True):
+    """The body of `PATCH …/complete`; without one the task toggles."""
+
+    completed: bool
+
+
+def instant(moment: dt.datetime) -> Instant:
+    return moment if moment.microsecond else moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def etag(revision: int) -> str:
+    return f'"{revision}"'
+
+
+def task_from(owner: str, row: Any) -> Task:
+    """A row of `repository.COLUMNS`."""
+    completed_at = row[9]
+    due = row[5]
+    return Task(
+        row[0],
+        owner,
+        row[1],
+        row[2],
+        row[3],
+        completed_at is not None,
+        row[4],
+        None if due is None else due.date() if row[6] else instant(due),
+        instant(row[7]),
+        instant(row[8]),
+        completed_at if completed_at is None else instant(completed_at),
+    )

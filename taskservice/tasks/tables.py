@@ -1,0 +1,161 @@
+"""The tables. Their CHECK constraints say in the database what `rules.py` says to clients.
+
+Rows are written and read by the statements of `repository.py`; these models are never instantiated on the way.
+"""
+
+import datetime as dt
+import uuid
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlmodel import Field, SQLModel
+
+from taskservice import rules
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+Instant = sa.DateTime(timezone=True)
+
+
+class Table(SQLModel):
+    metadata: ClassVar[sa.MetaData] = sa.MetaData(naming_convention=NAMING)
+
+
+def one_of(column: str, values: tuple[str, ...]) -> sa.CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return sa.CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def rank(column: Any, values: tuple[str, ...]) -> sa.ColumnElement[int]:
+    """Where a word stands in its list, so that `low` sorts before `medium`."""
+    return sa.func.array_position(
+        sa.cast(postgresql.array([sa.literal_column(f"'{value}'") for value in values]), postgresql.ARRAY(sa.Text)),
+        column,
+        type_=sa.Integer,
+    )
+
+
+# What lists sort by: each the same function of a column and of a cursor's value, never NULL, and with an index below.
+
+
+def alphabetical(value: Any) -> sa.ColumnElement[str]:
+    """By the letters of the database's own locale."""
+    return sa.func.lower(value, type_=sa.Text)
+
+
+def none_last(value: Any) -> sa.ColumnElement[dt.datetime]:
+    return sa.func.coalesce(value, sa.literal_column("'infinity'::timestamptz"))
+
+
+def by_priority(value: Any) -> sa.ColumnElement[int]:
+    return rank(value, rules.PRIORITIES)
+
+
+def by_status(value: Any) -> sa.ColumnElement[int]:
+    return rank(value, rules.STATUSES)
+
+
+class User(Table, table=True):
+    """A reference to somebody whom Better Auth manages, and the counter that orders their changes."""
+
+    __tablename__ = "users"
+    __table_args__ = (sa.CheckConstraint("revision >= forgotten", name="revision"),)
+
+    id: str = Field(sa_type=sa.Text, primary_key=True)
+    email: str | None = Field(sa_type=sa.Text)
+    name: str | None = Field(sa_type=sa.Text)
+    revision: int = Field(sa_type=sa.BigInteger, sa_column_kwargs={"server_default": "0"})
+    # Tombstones up to this revision were purged: a feed token below it has to resync.
+    forgotten: int = Field(sa_type=sa.BigInteger, sa_column_kwargs={"server_default": "0"})
+    created_at: dt.datetime = Field(sa_type=Instant, sa_column_kwargs={"server_default": sa.func.now()})
+
+
+class Task(Table, table=True):
+    __tablename__ = "tasks"
+
+    id: uuid.UUID = Field(sa_type=sa.Uuid, primary_key=True)
+    user_id: str = Field(sa_type=sa.Text, foreign_key="users.id")
+    title: str = Field(sa_type=sa.Text)
+    description: str | None = Field(sa_type=sa.Text)
+    status: str = Field(sa_type=sa.Text, sa_column_kwargs={"server_default": rules.DEFAULT_STATUS})
+    completed: bool = Field(
+        sa_column=sa.Column(sa.Boolean, sa.Computed(f"status = '{rules.COMPLETED}'", persisted=True), nullable=False)
+    )
+    priority: str = Field(sa_type=sa.Text, sa_column_kwargs={"server_default": rules.DEFAULT_PRIORITY})
+    # A plain date is kept as midnight UTC with the flag beside it, so that dates and instants sort together.
+    due_date: dt.datetime | None = Field(sa_type=Instant)
+    due_all_day: bool = Field(sa_type=sa.Boolean, sa_column_kwargs={"server_default": sa.false()})
+    created_at: dt.datetime = Field(sa_type=Instant, sa_column_kwargs={"server_default": sa.func.now()})
+    updated_at: dt.datetime = Field(sa_type=Instant, sa_column_kwargs={"server_default": sa.func.now()})
+    completed_at: dt.datetime | None = Field(sa_type=Instant)
+    deleted_at: dt.datetime | None = Field(sa_type=Instant)
+    revision: int = Field(sa_type=sa.BigInteger)
+
+    __table_args__ = (
+        sa.CheckConstraint(f"char_length(title) BETWEEN 1 AND {rules.TITLE_MAX}", name="title"),
+        sa.CheckConstraint(f"char_length(description) <= {rules.DESCRIPTION_CEILING}", name="description"),
+        one_of("status", rules.STATUSES),
+        one_of("priority", rules.PRIORITIES),
+        sa.CheckConstraint(
+            "NOT due_all_day OR (due_date IS NOT NULL AND due_date = date_trunc('day', due_date, 'UTC'))",
+            name="due_all_day",
+        ),
+        sa.CheckConstraint(f"(status = '{rules.COMPLETED}') = (completed_at IS NOT NULL)", name="completed_at"),
+        sa.CheckConstraint("updated_at >= created_at", name="updated_at"),
+    )
+
+
+class Tombstone(Table, table=True):
+    """A task that is gone for good, kept for a while so that the change feed can tell."""
+
+    __tablename__ = "tombstones"
+
+    user_id: str = Field(sa_type=sa.Text, foreign_key="users.id", primary_key=True)
+    revision: int = Field(sa_type=sa.BigInteger, primary_key=True)
+    task_id: uuid.UUID = Field(sa_type=sa.Uuid)
+    deleted_at: dt.datetime = Field(sa_type=Instant, index=True)
+
+
+class IdempotencyKey(Table, table=True):
+    """The first answer to a POST, kept in the transaction of its write."""
+
+    __tablename__ = "idempotency_keys"
+
+    user_id: str = Field(sa_type=sa.Text, foreign_key="users.id", primary_key=True)
+    route: str = Field(sa_type=sa.Text, primary_key=True)
+    key: str = Field(sa_type=sa.Text, primary_key=True)
+    fingerprint: bytes = Field(sa_type=sa.LargeBinary)
+    status: int = Field(sa_type=sa.SmallInteger)
+    headers: str = Field(sa_type=sa.Text)
+    body: bytes = Field(sa_type=sa.LargeBinary)
+    created_at: dt.datetime = Field(sa_type=Instant, index=True, sa_column_kwargs={"server_default": sa.func.now()})
+
+
+users = User.__table__  # type: ignore[attr-defined]
+tasks = Task.__table__  # type: ignore[attr-defined]
+tombstones = Tombstone.__table__  # type: ignore[attr-defined]
+idempotency_keys = IdempotencyKey.__table__  # type: ignore[attr-defined]
+
+
+def _serves_list(name: str, key: Any) -> None:
+    sa.Index(f"ix_tasks_list_{name}", tasks.c.user_id, key, tasks.c.id, postgresql_where=tasks.c.deleted_at.is_(None))
+
+
+sa.Index("ix_tasks_user_id_completed", tasks.c.user_id, tasks.c.completed)
+sa.Index("ix_tasks_feed", tasks.c.user_id, tasks.c.revision)
+sa.Index(
+    "ix_tasks_trash", tasks.c.user_id, tasks.c.deleted_at, tasks.c.id, postgresql_where=tasks.c.deleted_at.is_not(None)
+)
+_serves_list("created", tasks.c.created_at)
+_serves_list("updated", tasks.c.updated_at)
+_serves_list("title", alphabetical(tasks.c.title))
+_serves_list("due", none_last(tasks.c.due_date))
+_serves_list("priority", by_priority(tasks.c.priority))
+_serves_list("status", by_status(tasks.c.status))

@@ -1,0 +1,69 @@
+"""Bodies, strictly: of the right type and size, one JSON document in UTF-8, each name once."""
+
+import json
+from typing import Any, Final
+
+import msgspec
+from litestar import Request
+
+from taskservice.problems import MalformedBody, UnsupportedMediaType
+
+JSON: Final = frozenset({"application/json"})
+MERGE_PATCH: Final = JSON | {"application/merge-patch+json"}
+
+_decoder: Final = msgspec.json.Decoder()
+
+
+class _DuplicateName(ValueError):
+    pass
+
+
+def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _DuplicateName(next(name for name in names if names.count(name) > 1))
+    return found
+
+
+_names: Final = json.JSONDecoder(object_pairs_hook=_each_name_once)
+
+
+async def read_json(request: Request[Any, Any, Any], media_types: frozenset[str] = JSON) -> Any:
+    """The request's document. Raises the problems 413, 415 and 400, in this order."""
+    raw = await request.body()
+    _check_media_type(request.scope, media_types)
+    if not raw:
+        raise MalformedBody("The body is empty")
+    return parse_json(raw)
+
+
+async def read_optional_json(request: Request[Any, Any, Any], media_types: frozenset[str] = JSON) -> Any:
+    """As `read_json`, but a request without a body is `None`."""
+    return await read_json(request, media_types) if await request.body() else None
+
+
+def parse_json(raw: bytes) -> Any:
+    try:
+        document = _decoder.decode(raw)
+        # msgspec keeps the last of two equal names without a word; which of them a client meant cannot be known.
+        _names.decode(raw.decode())
+    except _DuplicateName as error:
+        raise MalformedBody(f"The name {str(error)[:100]!r} stands twice in one object") from None
+    except UnicodeDecodeError:
+        raise MalformedBody("The body is not valid UTF-8") from None
+    except RecursionError:
+        raise MalformedBody("The body is nested too deeply") from None
+    except ValueError as error:  # msgspec.DecodeError is one
+        raise MalformedBody(f"The body is not valid JSON: {error}") from None
+    return document
+
+
+def _check_media_type(scope: Any, media_types: frozenset[str]) -> None:
+    sent = [value for name, value in scope["headers"] if name == b"content-type"]
+    if sent == [b"application/json"]:
+        return
+    media_type, _, parameters = (sent[0].decode("latin-1") if len(sent) == 1 else "").partition(";")
+    charset = parameters.replace(" ", "").replace('"', "").lower()
+    if media_type.strip().lower() not in media_types or charset not in {"", "charset=utf-8"}:
+        raise UnsupportedMediaType(f"Content-Type must be {' or '.join(sorted(media_types))}")
