@@ -1,0 +1,124 @@
+"""Writes the documentation that follows from the code: `make docs`.
+
+Each entry of `PAGES` gives the whole text of one file. `tests/docs` fails when a file says something else.
+"""
+
+import tomllib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from taskservice.settings import SETTINGS, Setting
+
+ROOT: Final = Path(__file__).parent.parent
+
+ASKED_FOR_BY: Final = {
+    "TASKSERVICE_TITLE": "000, 001 / 004",
+    "TASKSERVICE_DESCRIPTION_MAX": "001 / 004 (500)",
+    "TASKSERVICE_DELETE": "004 / 000, 001, 002",
+    "TASKSERVICE_RETENTION_DAYS": "004",
+    "TASKSERVICE_USERS": "001 to 004 / 000",
+    "TASKSERVICE_USERS_TABLE": "000, 001",
+    "TASKSERVICE_FOREIGN_TASK": "000, 003, 004 / nobody, it hardens",
+    "TASKSERVICE_CORS_ORIGINS": "001",
+    "TASKSERVICE_CORS_ORIGIN_REGEX": "001",
+}
+"""The policies, and which specification wants which value, in the order of the values."""
+
+POLICIES: Final = tuple(setting for setting in SETTINGS if setting.variable in ASKED_FOR_BY)
+OTHERS: Final = tuple(setting for setting in SETTINGS if setting.variable not in ASKED_FOR_BY)
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _table(*heads: str, rows: Iterable[tuple[str, ...]]) -> str:
+    return "\n".join([_row(*heads), "|" + "---|" * len(heads), *(_row(*row) for row in rows)])
+
+
+def _default(setting: Setting) -> str:
+    return "" if setting.default is None else f"`{setting.default}`"
+
+
+def _settings_table() -> str:
+    return _table(
+        "variable", "default", "values", "meaning",
+        rows=((f"`{each.variable}`", _default(each), each.values, each.meaning) for each in OTHERS),
+    )  # fmt: skip
+
+
+def _policies_table() -> str:
+    return _table(
+        "policy", "default", "values", "meaning", "serves",
+        rows=(
+            (f"`{each.key}`", _default(each), each.values, each.meaning, ASKED_FOR_BY[each.variable])
+            for each in POLICIES
+        ),
+    )  # fmt: skip
+
+
+def _specifications_table() -> str:
+    specifications = tomllib.loads((ROOT / "tests/specs/numbers.toml").read_text("utf-8"))
+    return _table(
+        "", "specification", "policies", "numbers", "proved in",
+        rows=(
+            (number, said["title"], said["policies"], str(len(said["numbers"])), _module(number))
+            for number, said in specifications.items()
+        ),
+    )  # fmt: skip
+
+
+def _module(number: str) -> str:
+    (module,) = (ROOT / "tests/specs").glob(f"test_{number}_*.py")
+    path = module.relative_to(ROOT).as_posix()
+    return f"[`{path}`]({path})"
+
+
+def between(text: str, name: str, content: str) -> str:
+    """`text` with `content` in the place that `<!-- name -->` and `<!-- /name -->` mark."""
+    head, opening, rest = text.partition(f"<!-- {name} -->\n")
+    _, closing, tail = rest.partition(f"<!-- /{name} -->")
+    if not opening or not closing:
+        raise ValueError(f"no place is marked {name}")
+    return f"{head}{opening}\n{content}\n\n{closing}{tail}"
+
+
+def readme() -> str:
+    text = (ROOT / "README.md").read_text("utf-8")
+    text = between(between(text, "settings", _settings_table()), "policies", _policies_table())
+    return between(text, "specifications", _specifications_table())
+
+
+def configuration() -> str:
+    text = (ROOT / "docs/configuration.md").read_text("utf-8")
+    return between(between(text, "settings", _settings_table()), "policies", _policies_table())
+
+
+def env_example() -> str:
+    """A file that changes nothing when it is copied to `.env` as it is."""
+    lines = [
+        "# Copy to .env and take the # from what you set. The environment wins over this file, this file over",
+        "# litestar.toml. docs/configuration.md says more.",
+    ]
+    for setting in SETTINGS:
+        values = f" ({setting.values})" if setting.values else ""
+        comment = f"{setting.meaning}{values}".replace("`", "")
+        lines += ["", f"# {comment}", f"# {setting.variable}={setting.default or ''}"]
+    return "\n".join(lines) + "\n"
+
+
+PAGES: Final[dict[str, Callable[[], str]]] = {
+    "README.md": readme,
+    "docs/configuration.md": configuration,
+    ".env.example": env_example,
+}
+
+
+def main() -> None:
+    for path, page in PAGES.items():
+        (ROOT / path).write_text(page(), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
