@@ -1,0 +1,1 @@
+"""The programs the service is measured against: same routes, same table, same token check."""

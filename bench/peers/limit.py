@@ -1,0 +1,376 @@
+"""What the machine can do: bare ASGI, asyncpg and msgspec, with the service's queries and the same token check.
+
+No framework, no query builder, and of every route only what the measurement asks for. It is a yardstick, not a model.
+"""
+
+import datetime as dt
+import os
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal
+from urllib.parse import parse_qs
+
+import asyncpg
+import jwt
+import msgspec
+from uuid_utils.compat import uuid7
+
+SECRET = os.environ["BETTER_AUTH_SECRET"].encode()
+CONNECTIONS = int(os.environ["TASKSERVICE_DATABASE_CONNECTIONS"])
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Status = Literal["pending", "in_progress", "completed"]
+Priority = Literal["low", "medium", "high"]
+
+COLUMNS = "id, user_id, title, description, status, completed, priority, due_date, created_at, updated_at, completed_at"
+TASK_COLUMNS = ", ".join(f"tasks.{name}" for name in COLUMNS.split(", "))
+
+# The user's revision comes with the rows, so that the list's ETag belongs to exactly these rows.
+LIST = f"""
+SELECT (SELECT revision FROM users WHERE id = $1), {COLUMNS} FROM tasks WHERE user_id = $1 AND deleted_at IS NULL"""
+GET = f"SELECT revision, {COLUMNS} FROM tasks WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL"
+EXISTS = "SELECT 1 FROM tasks WHERE id = $1 AND deleted_at IS NULL"
+REVISION = "SELECT revision FROM users WHERE id = $1"
+CREATE = f"""
+WITH counter AS (
+    INSERT INTO users (id, revision) VALUES ($1, 1)
+    ON CONFLICT (id) DO UPDATE SET revision = users.revision + 1 RETURNING revision
+)
+INSERT INTO tasks (user_id, id, title, description, status, priority, due_date, completed_at, revision)
+SELECT $1, $2, $3, $4, $5, $6, $7, CASE WHEN $5 = 'completed' THEN now() END, counter.revision FROM counter
+RETURNING revision, {COLUMNS}"""
+CREATE_MANY = f"""
+WITH counter AS (
+    INSERT INTO users (id, revision) VALUES ($1, $8)
+    ON CONFLICT (id) DO UPDATE SET revision = users.revision + $8 RETURNING revision
+)
+INSERT INTO tasks (user_id, id, title, description, status, priority, due_date, completed_at, revision)
+SELECT $1, item.id, title, description, status, priority, due_date, CASE WHEN status = 'completed' THEN now() END,
+       counter.revision - $8 + position
+FROM counter, unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
+     WITH ORDINALITY AS item (id, title, description, status, priority, due_date, position)
+RETURNING revision, {COLUMNS}"""
+CHANGE = """
+WITH counter AS (UPDATE users SET revision = revision + 1 WHERE id = $1 RETURNING revision)
+UPDATE tasks SET {changes}, updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond'),
+                 revision = counter.revision
+FROM counter WHERE tasks.id = $2 AND tasks.user_id = $1 AND tasks.deleted_at IS NULL
+RETURNING tasks.revision, {columns}"""
+TOGGLE = CHANGE.format(
+    changes="""status = CASE status WHEN 'completed' THEN 'pending' ELSE 'completed' END,
+               completed_at = CASE status WHEN 'completed' THEN NULL ELSE now() END""",
+    columns=TASK_COLUMNS,
+)
+DELETE = CHANGE.format(changes="deleted_at = now()", columns=TASK_COLUMNS)
+CHANGES = f"""
+SELECT revision, deleted_at, {COLUMNS} FROM tasks WHERE user_id = $1 AND revision > $2 ORDER BY revision LIMIT 1000"""
+TOMBSTONES = """
+SELECT revision, task_id, deleted_at FROM tombstones
+WHERE user_id = $1 AND revision > $2 ORDER BY revision LIMIT 1000"""
+
+
+class Task(msgspec.Struct):
+    id: uuid.UUID
+    user_id: str
+    title: str
+    description: str | None
+    status: str
+    completed: bool
+    priority: str
+    due_date: dt.datetime | None
+    created_at: dt.datetime
+    updated_at: dt.datetime
+    completed_at: dt.datetime | None
+
+
+class NewTask(msgspec.Struct, forbid_unknown_fields=True):
+    title: str
+    description: str | None = None
+    status: Status = "pending"
+    priority: Priority = "medium"
+    due_date: dt.datetime | None = None
+
+
+class TaskChange(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    title: str | msgspec.UnsetType = msgspec.UNSET
+    description: str | msgspec.UnsetType | None = msgspec.UNSET
+    status: Status | msgspec.UnsetType = msgspec.UNSET
+    priority: Priority | msgspec.UnsetType = msgspec.UNSET
+    due_date: dt.datetime | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class Creation(msgspec.Struct, tag_field="op", tag="create"):
+    data: NewTask
+
+
+class Batch(msgspec.Struct, forbid_unknown_fields=True):
+    operations: list[Creation]
+
+
+class RefusalError(Exception):
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+class Connections:
+    """asyncpg's pool without the statement it sends at each release: no session state is ever set here."""
+
+    def __init__(self) -> None:
+        self._pool: Any = None
+
+    async def open(self) -> None:
+        async def leave_as_it_is(_: object) -> None:
+            pass
+
+        self._pool = await asyncpg.create_pool(
+            os.environ["DATABASE_URL"], min_size=CONNECTIONS, max_size=CONNECTIONS, reset=leave_as_it_is
+        )
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def fetch(self, query: str, *arguments: object) -> list[Any]:
+        rows: list[Any] = await self._pool.fetch(query, *arguments)
+        return rows
+
+
+connections = Connections()
+encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
+decode_new = msgspec.json.Decoder(NewTask).decode
+decode_change = msgspec.json.Decoder(TaskChange).decode
+decode_batch = msgspec.json.Decoder(Batch).decode
+
+
+def user_of(headers: Mapping[bytes, bytes]) -> str:
+    given = headers.get(b"authorization")
+    if not given:
+        raise RefusalError(401, "Missing authentication")
+    scheme, _, token = given.partition(b" ")
+    if scheme.lower() != b"bearer":
+        raise RefusalError(401, "Invalid token")
+    try:
+        claims = jwt.decode(token, SECRET, algorithms=["HS256"], options={"require": ["exp", "sub"]})
+    except jwt.ExpiredSignatureError:
+        raise RefusalError(401, "Token expired") from None
+    except jwt.InvalidTokenError:
+        raise RefusalError(401, "Invalid token") from None
+    user: str = claims["sub"]
+    return user
+
+
+def check(task: NewTask | TaskChange) -> None:
+    if task.title is not msgspec.UNSET:
+        task.title = task.title.strip()
+        if not 1 <= len(task.title) <= 200:
+            raise RefusalError(422, "title: 1 to 200 characters")
+    if task.description and len(task.description) > 1000:
+        raise RefusalError(422, "description: at most 1000 characters")
+
+
+async def missing(task_id: uuid.UUID) -> RefusalError:
+    return (
+        RefusalError(403, "Not your task")
+        if await connections.fetch(EXISTS, task_id)
+        else RefusalError(404, "Task not found")
+    )
+
+
+async def answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    sent = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": sent})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def answer_one(send: Send, status: int, row: Any, *headers: tuple[bytes, bytes]) -> None:
+    revision, *columns = row
+    await answer(send, status, encode(Task(*columns)), (b"etag", b'"%d"' % revision), *headers)
+
+
+async def body_of(receive: Receive) -> bytes:
+    body: bytes = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return body
+
+
+def list_query(query: Mapping[str, list[str]], arguments: list[object]) -> str:
+    """The list's statement; its text depends on the shape of the request only, so that asyncpg prepares it once."""
+    conditions = ""
+    for name in ("status", "priority"):
+        if values := query.get(name):
+            arguments.append(values)
+            conditions += f" AND {name} = ANY(${len(arguments)})"
+    sort = query.get("sort", ["created"])[0]
+    column = {"created": "created_at", "updated": "updated_at", "title": 'title COLLATE "C"', "due": "due_date"}.get(
+        sort.removeprefix("-")
+    )
+    limit = int(query.get("limit", ["1000"])[0])
+    if column is None or not 1 <= limit <= 1000:
+        raise RefusalError(422, "sort or limit")
+    direction = "DESC" if sort.startswith("-") else "ASC"
+    arguments.append(limit)
+    return f"{LIST}{conditions} ORDER BY {column} {direction} NULLS LAST, id {direction} LIMIT ${len(arguments)}"
+
+
+async def list_tasks(user: str, headers: Mapping[bytes, bytes], query: Mapping[str, list[str]], send: Send) -> None:
+    if (known := headers.get(b"if-none-match")) is not None:
+        (current,) = await connections.fetch(REVISION, user)
+        if known == b'"%d"' % current[0]:
+            await send({"type": "http.response.start", "status": 304, "headers": [(b"etag", known)]})
+            await send({"type": "http.response.body"})
+            return
+    arguments: list[object] = [user]
+    statement = list_query(query, arguments)
+    rows = await connections.fetch(statement, *arguments)
+    revision = rows[0][0] if rows else 0
+    await answer(send, 200, encode([Task(*row[1:]) for row in rows]), (b"etag", b'"%d"' % revision))
+
+
+async def create(user: str, receive: Receive, send: Send) -> None:
+    new = decode_new(await body_of(receive))
+    check(new)
+    (row,) = await connections.fetch(
+        CREATE, user, uuid7(), new.title, new.description, new.status, new.priority, new.due_date
+    )
+    await answer_one(send, 201, row, (b"location", b"/api/tasks/%s" % str(row["id"]).encode()))
+
+
+async def create_many(user: str, receive: Receive, send: Send) -> None:
+    new = [creation.data for creation in decode_batch(await body_of(receive)).operations]
+    if not 1 <= len(new) <= 100:
+        raise RefusalError(422, "operations: 1 to 100")
+    for task in new:
+        check(task)
+    rows = await connections.fetch(
+        CREATE_MANY,
+        user,
+        [uuid7() for _ in new],
+        [task.title for task in new],
+        [task.description for task in new],
+        [task.status for task in new],
+        [task.priority for task in new],
+        [task.due_date for task in new],
+        len(new),
+    )
+    await answer(send, 200, encode({"results": [{"status": 201, "task": Task(*row[1:])} for row in rows]}))
+
+
+async def list_changes(user: str, query: Mapping[str, list[str]], send: Send) -> None:
+    since = int(query.get("since", ["0"])[0])
+    rows = await connections.fetch(CHANGES, user, since)
+    gone = await connections.fetch(TOMBSTONES, user, since)
+    entries: list[tuple[int, dict[str, object]]] = [
+        (row[0], {"type": "upsert", "task": Task(*row[2:])})
+        if row[1] is None
+        else (row[0], {"type": "delete", "id": row["id"], "deleted_at": row[1]})
+        for row in rows
+    ]
+    entries += [(row[0], {"type": "delete", "id": row[1], "deleted_at": row[2]}) for row in gone]
+    entries.sort(key=lambda entry: entry[0])
+    body = {
+        "changes": [change for _, change in entries],
+        "next": str(entries[-1][0] if entries else since),
+        "has_more": len(rows) == 1000,
+    }
+    await answer(send, 200, encode(body))
+
+
+async def change(user: str, task_id: uuid.UUID, statement: str, send: Send, *values: object) -> None:
+    rows = await connections.fetch(statement, user, task_id, *values)
+    if not rows:
+        raise await missing(task_id)
+    if statement is DELETE:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+    else:
+        await answer_one(send, 200, rows[0])
+
+
+async def update(user: str, task_id: uuid.UUID, receive: Receive, send: Send) -> None:
+    wanted = decode_change(await body_of(receive))
+    check(wanted)
+    values = {name: value for name in wanted.__struct_fields__ if (value := getattr(wanted, name)) is not msgspec.UNSET}
+    if not values:
+        raise RefusalError(422, "nothing to change")
+    assignments = [f"{name} = ${index}" for index, name in enumerate(values, start=3)]
+    if "status" in values:
+        assignments.append("completed_at = CASE WHEN ${0} = 'completed' THEN coalesce(completed_at, now()) END")
+        assignments[-1] = assignments[-1].format(3 + list(values).index("status"))
+    statement = CHANGE.format(changes=", ".join(assignments), columns=TASK_COLUMNS)
+    await change(user, task_id, statement, send, *values.values())
+
+
+async def get(user: str, task_id: uuid.UUID, send: Send) -> None:
+    rows = await connections.fetch(GET, task_id, user)
+    if not rows:
+        raise await missing(task_id)
+    await answer_one(send, 200, rows[0])
+
+
+async def route_collection(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    headers = dict(scope["headers"])
+    user = user_of(headers)
+    query = parse_qs(scope["query_string"].decode())
+    match scope["method"], scope["path"]:
+        case "GET", "/api/tasks":
+            await list_tasks(user, headers, query, send)
+        case "POST", "/api/tasks":
+            await create(user, receive, send)
+        case "POST", "/api/tasks/batch":
+            await create_many(user, receive, send)
+        case "GET", "/api/tasks/changes":
+            await list_changes(user, query, send)
+        case _:
+            raise RefusalError(404, "Not found")
+
+
+async def route_task(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    user = user_of(dict(scope["headers"]))
+    text, _, action = scope["path"].removeprefix("/api/tasks/").partition("/")
+    task_id = uuid.UUID(text)
+    match scope["method"], action:
+        case "GET", "":
+            await get(user, task_id, send)
+        case "PUT" | "PATCH", "":
+            await update(user, task_id, receive, send)
+        case "PATCH", "complete":
+            await change(user, task_id, TOGGLE, send)
+        case "DELETE", "":
+            await change(user, task_id, DELETE, send)
+        case _:
+            raise RefusalError(404, "Not found")
+
+
+async def route(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    path = scope["path"]
+    if path == "/health/ready":
+        await connections.fetch("SELECT 1")
+        await answer(send, 200, b'{"status":"ready"}')
+    elif path in {"/api/tasks", "/api/tasks/batch", "/api/tasks/changes"}:
+        await route_collection(scope, receive, send)
+    elif path.startswith("/api/tasks/"):
+        await route_task(scope, receive, send)
+    else:
+        raise RefusalError(404, "Not found")
+
+
+async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await receive()
+        await connections.open()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await connections.close()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    try:
+        await route(scope, receive, send)
+    except RefusalError as refusal:
+        await answer(send, refusal.status, encode({"status": refusal.status, "detail": refusal.detail}))
+    except (msgspec.DecodeError, ValueError) as error:
+        await answer(send, 422, encode({"status": 422, "detail": str(error)}))
