@@ -6,22 +6,35 @@ from typing import Final
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from taskservice.identity.tokens import TokenVerifier
-from taskservice.problems import InvalidToken, MissingAuthentication
+from taskservice.identity.users import RegisteredUsers
+from taskservice.problems import InvalidToken, MissingAuthentication, Problem
 
 PUBLIC: Final = "public"
 """A route whose `opt` has this set to True needs no token. There is no other way around the gate."""
 
 
 class Authentication:
-    """Sets `scope["user"]` to the `Principal` of the bearer token, or raises. Use with `DefineMiddleware`."""
+    """Sets `scope["user"]` to the `Principal` of the bearer token, or raises. Use with `DefineMiddleware`.
 
-    def __init__(self, app: ASGIApp, verifier: TokenVerifier) -> None:
+    With `users`, the principal must also be one of them.
+    """
+
+    def __init__(self, app: ASGIApp, verifier: TokenVerifier, users: RegisteredUsers | None = None) -> None:
         self._app = app
         self._verifier = verifier
+        self._users = users
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["route_handler"].opt.get(PUBLIC) is not True and scope.get("method") != "OPTIONS":
-            scope["user"] = await self._verifier.verify(bearer_token(scope["headers"]))
+            try:
+                token = bearer_token(scope["headers"])
+            except Problem as problem:
+                self._verifier.outcomes[problem.code] += 1
+                raise
+            principal = await self._verifier.verify(token)
+            if self._users is not None:
+                await self._users.require(principal.user_id)
+            scope["user"] = principal
         await self._app(scope, receive, send)
 
 
