@@ -75,7 +75,8 @@ ALWAYS: Mapping[str, str] = {
 }
 # Said on the command line, where it outranks postgresql.conf and ALTER SYSTEM.
 DURABLE: Mapping[str, str] = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
-THROWAWAY: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# The operating system still gets every commit before it is acknowledged, so kill -9 of the server loses nothing.
+THROWAWAY: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "on", "full_page_writes": "off"}
 
 Result = TypeVar("Result")
 
@@ -260,7 +261,7 @@ class EmbeddedPostgres:
             return False
         descriptor = self._open_lock("server.lock")
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, so that two who ask do not see each other
         except BlockingIOError:
             return True
         finally:
@@ -329,14 +330,17 @@ class EmbeddedPostgres:
         while True:
             try:
                 await self._make_role_and_database()
-            except (FileNotFoundError, ConnectionRefusedError):
+            except (FileNotFoundError, ConnectionRefusedError, PermissionError):
                 # No socket yet, or none any more: a cleaner of /tmp, or backends that outlived their server.
                 now = time.monotonic()
                 unreachable_since = now if unreachable_since is None else unreachable_since
-                if now - unreachable_since > 5 and self._status() != "starting":
+                is_ready = self._status() == "ready" and self._postmaster() is not None
+                if now - unreachable_since > (1 if is_ready else 30):
                     return False
             except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
                 unreachable_since = None
+            except asyncpg.PostgresError as error:
+                raise EmbeddedPostgresError(f"the embedded PostgreSQL runs, but is of no use: {error}") from error
             else:
                 return True
             if not self.is_running() or time.monotonic() > deadline:
