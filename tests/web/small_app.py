@@ -1,0 +1,103 @@
+"""The wrapping that the service has, around routes that do what a test needs."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any, cast
+
+import httpx
+from litestar import Litestar, Request, Response, get
+from litestar.config.cors import CORSConfig
+from litestar.exceptions import HTTPException
+from litestar.params import FromPath
+from litestar.types import ControllerRouterHandler
+
+from taskservice.database.spent import spent_on_database
+from taskservice.identity.tokens import Principal
+from taskservice.problems import DatabaseUnavailable, InternalError, Problem
+from taskservice.settings import Settings, load_settings
+from taskservice.web.request_log import Log, Observe, RequestLog, configure_logging, remember_cause
+
+
+def settings_of(**settings: str) -> Settings:
+    """Production, unless a test says otherwise; its database is never asked."""
+    return load_settings(
+        {
+            "TASKSERVICE_ENV": "production",
+            "BETTER_AUTH_SECRET": "a-secret-for-tests-that-is-long-enough",
+            "DATABASE_URL": "postgresql://nobody@localhost/none",
+        }
+        | {f"TASKSERVICE_{name.upper()}": value for name, value in settings.items()}
+    )
+
+
+@get("/api/tasks/{task_id:str}")
+async def read_task(request: Request[Any, Any, Any], task_id: FromPath[str]) -> dict[str, str]:
+    request.scope["user"] = Principal(user_id="alice", email=None, name=None)
+    spent = spent_on_database.get()
+    assert spent is not None
+    spent.database_seconds += 0.25
+    return {"id": task_id}
+
+
+@get("/broken")
+async def broken() -> None:
+    try:
+        json.loads("{}")["missing"]
+    except KeyError as error:
+        detail = " ".join(["secret", "title"])
+        raise RuntimeError(f"the bug is here\nDETAIL: Failing row contains ({detail})") from error
+
+
+@get("/away")
+async def away() -> None:
+    try:
+        raise ConnectionRefusedError("connection refused")
+    except OSError as error:
+        raise DatabaseUnavailable from error
+
+
+@get("/health/live")
+async def live() -> str:
+    return "ok"
+
+
+@get("/health/ready")
+async def ready() -> None:
+    raise DatabaseUnavailable
+
+
+@get("/slow")
+async def slow() -> None:
+    await asyncio.sleep(30)
+
+
+def as_problem(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    if isinstance(error, HTTPException):
+        return Response({"status": error.status_code}, status_code=error.status_code, headers=error.headers)
+    problem = error if isinstance(error, Problem) else InternalError()
+    document = problem.document(instance=request.url.path, request_id=request.scope["state"]["request_id"])
+    return Response(document, status_code=problem.status, headers=problem.headers)
+
+
+def small_app(
+    settings: Settings, *more: ControllerRouterHandler, observe: Observe | None = None, **options: Any
+) -> tuple[Litestar, Log]:
+    log = configure_logging(settings)
+    routes: Sequence[ControllerRouterHandler] = [read_task, broken, away, live, ready, slow, *more]
+    app = Litestar(
+        routes,
+        openapi_config=options.pop("openapi_config", None),
+        logging_config=None,
+        after_exception=[remember_cause],
+        exception_handlers={Exception: as_problem},
+        cors_config=CORSConfig(allow_origins=["https://front.example"]),
+        **options,
+    )
+    app.asgi_handler = RequestLog(app.asgi_handler, log, observe=observe)
+    return app, log
+
+
+def client_of(app: Litestar) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(cast("Any", app))
+    return httpx.AsyncClient(transport=transport, base_url="http://service.example")

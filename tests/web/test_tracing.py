@@ -1,0 +1,88 @@
+"""A span for each request once somebody has set OpenTelemetry up, and nothing of it before."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import asyncio, json, sys
+from tests.web.small_app import client_of, settings_of, small_app
+from taskservice.web.request_log import RequestLog
+from taskservice.web.tracing import traced
+
+with_sdk = sys.argv[1] == "sdk"
+if with_sdk:
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    spans = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    trace.set_tracer_provider(provider)
+
+async def main():
+    settings = settings_of()
+    app, log = small_app(settings)
+    inside = app.asgi_handler._app
+    wrapped = traced(inside)
+    if not with_sdk:
+        assert wrapped is inside
+        assert not [name for name in sys.modules if name.startswith("opentelemetry.sdk")]
+    app.asgi_handler = RequestLog(wrapped, log)
+    async with client_of(app) as client:
+        parent = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+        await client.get("/api/tasks/17?q=private", headers=parent)
+        await client.get("/away")
+    log.flush()
+    for span in spans.get_finished_spans() if with_sdk else ():
+        print(json.dumps({
+            "name": span.name,
+            "kind": span.kind.name,
+            "status": span.status.status_code.name,
+            "trace": format(span.context.trace_id, "032x"),
+            "parent": span.parent and format(span.parent.span_id, "016x"),
+            "attributes": dict(span.attributes),
+        }))
+
+asyncio.run(main())
+"""
+
+
+def run(mode: str) -> list[dict[str, object]]:
+    root = Path(__file__).parents[2]
+    # In a process of its own: a tracer provider can be set once.
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, mode],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root)},
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_each_request_is_a_span_named_by_its_route_template() -> None:
+    first_line, second_line, first, second = run("sdk")
+    assert first["name"] == "GET /api/tasks/{task_id}"
+    assert first["kind"] == "SERVER"
+    assert first["trace"] == first_line["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
+    assert first["parent"] == "00f067aa0ba902b7"
+    assert first["attributes"] == {
+        "http.request.method": "GET",
+        "url.path": "/api/tasks/17",
+        "url.scheme": "http",
+        "http.route": "/api/tasks/{task_id}",
+        "http.response.status_code": 200,
+        "taskservice.request_id": first_line["request_id"],
+    }
+    assert second["status"] == "ERROR"
+    assert second["parent"] is None
+    assert second["trace"] == second_line["trace_id"]
+
+
+def test_without_the_sdk_nothing_is_wrapped_or_loaded() -> None:
+    assert len(run("none")) == 2
