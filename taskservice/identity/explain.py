@@ -109,8 +109,7 @@ def _about_secret(parts: Parts, settings: Settings) -> list[str]:
 
 
 def _signed(parts: Parts, secrets: SharedSecrets) -> bool:
-    keys = secrets.at_hand(SHARED_SECRET_ALGORITHM, None)
-    return any(key.signed(parts.message, parts.signature) for key in keys)
+    return any(key.signed(parts.message, parts.signature) for key in secrets.keys)
 
 
 async def _about_issuer_key(parts: Parts, header: Header, issuer_keys: IssuerKeys) -> list[str]:
@@ -165,7 +164,9 @@ def _about_user(document: dict[str, Any], error: Exception) -> str:
     lone = sorted({"id", "userId", "uid"} & document.keys())
     if lone:
         return f"it names its user in {' and '.join(lone)} only; put the user's id into sub"
-    return f"it names no user: {error}"
+    if {"user", "session"} <= document.keys():
+        return f"it is no cookie cache of Better Auth: {error}"
+    return "it names no user: put the user's id into sub"
 
 
 _E_MAIL_LINK: Final = frozenset({"email", "userId", "iat", "exp"})
@@ -175,7 +176,7 @@ def _about_time(document: dict[str, Any], now: float) -> Iterator[str]:
     exp = document.get("exp")
     if _is_number(exp) and exp <= now:
         # A span is what somebody meant who gave Better Auth's `expirationTime` a number.
-        span = f": {exp} is taken as a moment; for a span write a string such as '1h'" if exp < 10**8 else ""
+        span = f": {exp} is taken as a moment; for a span write a string such as '1h'" if 0 < exp < 10**8 else ""
         yield f"it expired {_duration(now - exp)} ago{span}"
     for name in ("iat", "nbf"):
         moment = document.get(name)

@@ -71,6 +71,7 @@ class IssuerKeys:
         self.fetches: Counter[str] = Counter()
         self._clock = clock
         self._keys: dict[tuple[str, str | None], tuple[Key, ...]] = {}
+        self._kids: frozenset[str | None] = frozenset()
         self._as_of: float | None = None
         self._last_start: float | None = None
         self._failing = False
@@ -78,15 +79,15 @@ class IssuerKeys:
         self._fetching: asyncio.Task[None] | None = None
         self._client: httpx.AsyncClient | None = None
 
-    def at_hand(self, algorithm: str, kid: str | None) -> Sequence[Key]:
+    def at_hand(self, algorithm: str, kid: str | None) -> Sequence[Key] | None:
         if self._as_of is None:
-            return ()
+            return None
         age = self._clock() - self._as_of
         if age > REFRESH_SECONDS:
             if not self._too_early():
                 self.fetch_soon()
             if age > STALE_SECONDS or (age > TRUST_SECONDS and not self._failing):
-                return ()
+                return None
         return self._matching(algorithm, kid)
 
     async def obtain(self, algorithm: str, kid: str | None) -> Sequence[Key]:
@@ -124,14 +125,17 @@ class IssuerKeys:
         self.fetches["ok"] += 1
         if self._failing:
             logger.info("The JWKS at %s is back", self.url)
-        self._keys, self._as_of, self._failing = keys, started, False
+        self._keys, self._kids = keys, frozenset(kid for _, kid in keys)
+        self._as_of, self._failing = started, False
 
-    def _matching(self, algorithm: str, kid: str | None) -> Sequence[Key]:
+    def _matching(self, algorithm: str, kid: str | None) -> Sequence[Key] | None:
+        """None, if these keys do not settle it."""
         if kid is not None:
-            return self._keys.get((algorithm, kid), ())
+            # A kid that belongs to another algorithm is known, and wrong.
+            return self._keys.get((algorithm, kid), () if kid in self._kids else None)
         # Without a name there must be no doubt which key is meant.
         candidates = [keys for (its_algorithm, _), keys in self._keys.items() if its_algorithm == algorithm]
-        return candidates[0] if len(candidates) == 1 else ()
+        return None if not candidates else candidates[0] if len(candidates) == 1 else ()
 
     def _too_early(self) -> bool:
         return self._last_start is not None and self._clock() - self._last_start < SPACING_SECONDS
@@ -159,7 +163,7 @@ class IssuerKeys:
         later: list[Waiting] = []
         for waiting in self._waiting:
             keys = self._matching(waiting.algorithm, waiting.kid)
-            if keys and not self._expired():
+            if keys is not None and not self._expired():
                 _settle(waiting, keys)
             elif self._failing or waiting.since <= (self._last_start or 0):
                 absent.append(waiting)

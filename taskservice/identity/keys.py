@@ -1,7 +1,7 @@
 """What a signature is checked with. Each algorithm belongs to one source of keys, and no header can choose another."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import jwt
 from jwt.algorithms import Algorithm
@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from taskservice.settings import SettingsError
 
-SHARED_SECRET_ALGORITHM = "HS256"  # noqa: S105 (the name of an algorithm)
+SHARED_SECRET_ALGORITHM: Final = "HS256"  # noqa: S105 (the name of an algorithm)
 
 
 class Key(Struct, frozen=True):
@@ -26,8 +26,8 @@ class Key(Struct, frozen=True):
 class KeySource(Protocol):
     """Where the keys of some algorithms come from."""
 
-    def at_hand(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """The keys that may have signed a token with this header, without waiting. Empty: `obtain` may know more."""
+    def at_hand(self, algorithm: str, kid: str | None) -> Sequence[Key] | None:
+        """The keys that may have signed a token with this header, without waiting. None: `obtain` may know more."""
         ...
 
     async def obtain(self, algorithm: str, kid: str | None) -> Sequence[Key]:
@@ -41,7 +41,7 @@ class SharedSecrets:
     def __init__(self, secrets: Sequence[str]) -> None:
         algorithm = jwt.PyJWS().get_algorithm_by_name(SHARED_SECRET_ALGORITHM)
         try:
-            self._keys = tuple(Key(algorithm, algorithm.prepare_key(secret)) for secret in secrets)
+            self.keys: Final = tuple(Key(algorithm, algorithm.prepare_key(secret)) for secret in secrets)
         except jwt.InvalidKeyError:
             # A public key as HMAC secret is what algorithm confusion is made of; PyJWT will not have it.
             raise SettingsError(
@@ -49,7 +49,7 @@ class SharedSecrets:
             ) from None
 
     def at_hand(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        return self._keys
+        return self.keys
 
     async def obtain(self, algorithm: str, kid: str | None) -> Sequence[Key]:
         return self.at_hand(algorithm, kid)

@@ -41,7 +41,7 @@ class Authentication:
 def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The token of the one `Authorization` header. Never from a cookie or the query."""
     found = [value for name, value in headers if name == b"authorization"]
-    if not found or found == [b""]:
+    if not found or (len(found) == 1 and not found[0].strip()):
         raise MissingAuthentication
     scheme, _, token = found[0].partition(b" ")
     if len(found) > 1 or scheme.lower() != b"bearer":

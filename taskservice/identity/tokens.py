@@ -157,7 +157,7 @@ class TokenVerifier:
         if source is None or expected is None:
             raise InvalidToken
         keys = source.at_hand(header.alg, header.kid)
-        if not keys:
+        if keys is None:
             # A token that would be refused whatever its key is never makes us ask for one.
             self._principal(parts.payload, header, expected)
             keys = await source.obtain(header.alg, header.kid)

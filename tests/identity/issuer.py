@@ -75,12 +75,20 @@ class Issuer:
         all_claims = {"sub": "ann", "iat": now, "exp": now + 900, "iss": self.origin, "aud": self.origin} | (
             claims or {}
         )
-        return jwt.encode(
-            {name: value for name, value in all_claims.items() if value is not None},
-            key,
-            algorithm=algorithm,
-            headers={part: value for part, value in ({"kid": name, "typ": ""} | header).items() if value is not None},
-        ).encode()
+        # As bytes: PyJWT would not sign some of the claims that tests need.
+        payload = json.dumps({name: value for name, value in all_claims.items() if value is not None})
+        return (
+            jwt.PyJWS()
+            .encode(
+                payload.encode(),
+                key,
+                algorithm=algorithm,
+                headers={
+                    part: value for part, value in ({"kid": name, "typ": ""} | header).items() if value is not None
+                },
+            )
+            .encode()
+        )
 
     def cut(self) -> None:
         self._stage.run(self._close())
