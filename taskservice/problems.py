@@ -135,7 +135,9 @@ class TokenExpired(Unauthenticated):
 
 class UnknownUser(Unauthenticated):
     code, title = "unknown-user", "Unknown user"
-    remedy = 'The token is sound, but its user is not in the users table (policy `users = "registered"`). Sign up again.'
+    remedy = (
+        'The token is sound, but its user is not in the users table (policy `users = "registered"`). Sign up again.'
+    )
 
 
 # ---- 403: known, but not allowed

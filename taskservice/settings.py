@@ -338,7 +338,9 @@ def _weakness(secret: str) -> str | None:
     if secret == BETTER_AUTH_DEVELOPMENT_SECRET:
         return "this is Better Auth's public development secret: anybody can sign tokens with it"
     if len(secret.encode()) < SECRET_MIN_BYTES:
-        return f"shorter than {SECRET_MIN_BYTES} bytes, so it can be guessed; `openssl rand -base64 32` makes a good one"
+        return (
+            f"shorter than {SECRET_MIN_BYTES} bytes, so it can be guessed; `openssl rand -base64 32` makes a good one"
+        )
     return None
 
 

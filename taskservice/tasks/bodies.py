@@ -9,7 +9,7 @@ from taskservice.problems import FieldError, ValidationFailed
 from taskservice.settings import Settings
 from taskservice.tasks import fields
 from taskservice.tasks.fields import Fields, Invalid
-from taskservice.tasks.shapes import Completion, TaskChange, TaskCreate
+from taskservice.tasks.shapes import TaskChange, TaskCreate
 
 
 class Bodies:
@@ -44,12 +44,19 @@ class Bodies:
             raise ValidationFailed(errors)
         return change
 
-    def completion(self, document: Any) -> Completion:
+    def completion(self, document: Any) -> TaskChange:
         errors: list[FieldError] = []
-        values = self._completion.read(document, errors)
-        if errors:
+        change = self.read_completion(document, errors)
+        if change is None:
             raise ValidationFailed(errors)
-        return Completion(**values)
+        return change
+
+    def read_completion(
+        self, document: Any, errors: list[FieldError], *, at: str = "", index: int | None = None
+    ) -> TaskChange | None:
+        known = len(errors)
+        values = self._completion.read(document, errors, at=at, index=index)
+        return TaskChange(**values) if len(errors) == known else None
 
     def read_create(
         self, document: Any, errors: list[FieldError], *, at: str = "", index: int | None = None

@@ -7,6 +7,7 @@ whoever reads the counter as N has seen, in the same snapshot, every change up t
 
 import datetime as dt
 import uuid
+from copy import copy
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, Protocol
@@ -21,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from taskservice import rules
 from taskservice.database.statements import Statement
+from taskservice.identity.tokens import Principal
 from taskservice.tasks import listing
 from taskservice.tasks.listing import Question, Shape
 from taskservice.tasks.shapes import TaskChange, TaskCreate, TaskImport
@@ -43,14 +45,6 @@ class Queries(Protocol):
 
     async def fetch(self, sql: str, args: Sequence[Any], *, repeatable: bool = False) -> list[Row]: ...
     async def fetchrow(self, sql: str, args: Sequence[Any], *, repeatable: bool = False) -> Row | None: ...
-
-
-class Author(Struct, frozen=True):
-    """Who writes: the owner, and what the token says of them for the users table."""
-
-    user_id: str
-    email: str | None = None
-    name: str | None = None
 
 
 class Edit(Struct, frozen=True, kw_only=True):
@@ -409,6 +403,12 @@ class TaskRepository(SQLAlchemyAsyncRepository[Task]):
         super().__init__(session=session, auto_expunge=False, auto_refresh=False, wrap_exceptions=False)
         self._queries = queries
 
+    def within(self, transaction: Queries) -> "TaskRepository":
+        """The same, with every statement in this transaction."""
+        inside = copy(self)
+        inside._queries = transaction  # noqa: SLF001 (a copy of oneself)
+        return inside
+
     # ---- reading
 
     async def get_owned(self, owner: str, task_id: uuid.UUID) -> Row | None:
@@ -453,7 +453,7 @@ class TaskRepository(SQLAlchemyAsyncRepository[Task]):
 
     # ---- writing
 
-    async def create(self, author: Author, creates: Sequence[TaskCreate]) -> list[Row]:
+    async def create(self, author: Principal, creates: Sequence[TaskCreate]) -> list[Row]:
         """New tasks, in the order given."""
         rows = [_creation_row(position, create) for position, create in enumerate(creates, start=1)]
         args = _CREATE.args(rows=_encode(rows).decode(), user_id=author.user_id, email=author.email, name=author.name)

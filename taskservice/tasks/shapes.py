@@ -4,6 +4,7 @@ import datetime as dt
 import uuid
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from taskservice import rules
@@ -23,15 +24,23 @@ Description = Annotated[
         max_length=rules.DESCRIPTION_CEILING, description="Up to the length that the policy `description_max` allows."
     ),
 ]
+# msgspec knows no union of two types that are both strings in JSON, so these two say what they are in the schema.
 DueDate = Annotated[
-    dt.date | dt.datetime,
+    Any,
     Meta(
         description="A plain date, the same day in every time zone, or an RFC 3339 instant, returned in UTC.",
         examples=["2026-12-01", "2026-12-01T09:30:00.000000Z"],
+        extra_json_schema={"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]},
     ),
 ]
-Instant = dt.datetime | str
-"""A moment on its way out. One that falls on a whole second travels as text, because msgspec would drop the fraction."""
+Instant = Annotated[
+    Any,
+    Meta(
+        description="UTC, to the microsecond.",
+        examples=["2026-11-20T09:15:30.123456Z"],
+        extra_json_schema={"type": "string", "format": "date-time"},
+    ),
+]
 
 
 class Task(Struct, frozen=True, kw_only=False, gc=False):
@@ -44,7 +53,7 @@ class Task(Struct, frozen=True, kw_only=False, gc=False):
     status: rules.Status
     completed: bool
     priority: rules.Priority
-    due_date: dt.date | Instant | None
+    due_date: DueDate | None
     created_at: Instant
     updated_at: Instant
     completed_at: Instant | None
@@ -93,7 +102,8 @@ class Completion(Struct, frozen=True):
     completed: bool
 
 
-def instant(moment: dt.datetime) -> Instant:
+def instant(moment: dt.datetime) -> dt.datetime | str:
+    """A moment on its way out: as text where it falls on a whole second, because msgspec would drop the fraction."""
     return moment if moment.microsecond else moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -118,3 +128,10 @@ def task_from(owner: str, row: Any) -> Task:
         instant(row[8]),
         completed_at if completed_at is None else instant(completed_at),
     )
+
+
+def trashed_from(owner: str, row: Any, retention_days: int) -> TrashedTask:
+    deleted_at: dt.datetime = row[10]
+    purge_at = deleted_at + dt.timedelta(days=retention_days)
+    shown = msgspec.structs.asdict(task_from(owner, row))
+    return TrashedTask(**shown, deleted_at=instant(deleted_at), purge_at=instant(purge_at))

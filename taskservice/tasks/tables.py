@@ -128,7 +128,7 @@ class IdempotencyKey(Table, table=True):
 
     __tablename__ = "idempotency_keys"
 
-    user_id: str = Field(sa_type=sa.Text, foreign_key="users.id", primary_key=True)
+    user_id: str = Field(sa_type=sa.Text, primary_key=True)
     route: str = Field(sa_type=sa.Text, primary_key=True)
     key: str = Field(sa_type=sa.Text, primary_key=True)
     fingerprint: bytes = Field(sa_type=sa.LargeBinary)

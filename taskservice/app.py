@@ -1,0 +1,118 @@
+"""The one place that knows everybody."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from advanced_alchemy.extensions.litestar import SQLAlchemyInitPlugin
+from litestar import Litestar
+from litestar.config.app import AppConfig
+from litestar.datastructures import State
+from litestar.middleware import DefineMiddleware
+from litestar.types import ControllerRouterHandler
+from sqlalchemy import NullPool
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+from taskservice import rules
+from taskservice.database.bringup import BringUp, migrations_config
+from taskservice.database.pool import Pool
+from taskservice.database.server import DatabaseServer
+from taskservice.database.urls import BadDatabaseUrl
+from taskservice.identity.middleware import Authentication
+from taskservice.identity.tokens import TokenVerifier
+from taskservice.identity.users import RegisteredUsers
+from taskservice.problems import Problem
+from taskservice.settings import Settings, SettingsError, load_settings
+from taskservice.tasks.controllers import TaskController, TaskService, UserTaskController
+from taskservice.tasks.repository import TaskRepository
+from taskservice.web.cors import Cors
+from taskservice.web.docs import docs_routes, openapi_config
+from taskservice.web.head import HeadAsGet
+from taskservice.web.health import READY_SECONDS, health_routes
+from taskservice.web.problem_documents import problem_response
+from taskservice.web.request_log import RequestLog, configure_logging, remember_cause
+
+FIRST_WAIT_SECONDS: Final = 3.0
+"""So long a start waits for the database; after that it serves what needs none, and the rest as soon as it can."""
+
+
+class MigrationCommands(SQLAlchemyInitPlugin):
+    """Brings `litestar database …`. Nothing at requests: they have their own pool and commit themselves."""
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        return app_config
+
+
+def create_app(settings: Settings | None = None) -> Litestar:
+    """The application. Starts nothing and reaches nothing before its lifespan begins."""
+    try:
+        settings = settings or load_settings()
+        server = DatabaseServer(settings)
+    except (SettingsError, BadDatabaseUrl) as error:
+        print(f"taskservice cannot start:\n{error}", file=sys.stderr)  # noqa: T201 (there is no log yet)
+        raise SystemExit(2) from None
+    log = configure_logging(settings)
+    pool = Pool(server.connect, size=settings.database_connections, deadline=settings.database_deadline)
+    migrations = migrations_config(server)
+    bring_up = BringUp(server, pool, migrations, migrate=settings.migrate)
+    verifier = TokenVerifier(settings)
+    users = RegisteredUsers(settings.users_table, pool) if settings.users == "registered" else None
+    # For the maintenance methods of advanced-alchemy's repository; it opens no connection before one is used.
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=server.connect, poolclass=NullPool)
+    tasks = TaskRepository(pool, AsyncSession(engine))
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        async with verifier.running():
+            opening = asyncio.create_task(bring_up.run())
+            try:
+                await asyncio.wait({opening}, timeout=FIRST_WAIT_SECONDS)
+                yield
+            finally:
+                opening.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await opening
+                await pool.close()
+                await asyncio.to_thread(server.stop)
+
+    async def trouble() -> str | None:
+        if bring_up.trouble is not None:
+            return "The database is not ready yet"
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await pool.fetch("SELECT 1", (), repeatable=True)
+        except (Problem, TimeoutError):
+            return "The database does not answer"
+        return None
+
+    observe = None
+    routes: list[ControllerRouterHandler] = [
+        TaskController, UserTaskController, *health_routes(trouble), *docs_routes(settings),
+    ]  # fmt: skip
+    if settings.metrics:
+        from taskservice.web.metrics import Metrics, metrics_route  # noqa: PLC0415 (slow to load, and optional)
+
+        metrics = Metrics(pool=lambda: pool, verifier=verifier)
+        routes.append(metrics_route(metrics))
+        observe = metrics.observe
+    app = Litestar(
+        route_handlers=routes,
+        middleware=[DefineMiddleware(Authentication, verifier=verifier, users=users)],
+        exception_handlers={Exception: problem_response},
+        after_exception=[remember_cause],
+        openapi_config=openapi_config(settings),
+        plugins=[MigrationCommands(migrations)],
+        lifespan=[lifespan],
+        state=State(
+            {"task_service": TaskService(settings, pool, tasks), "database_server": server, "settings": settings}
+        ),
+        request_max_body_size=rules.BODY_MAX,
+        logging_config=None,
+        debug=False,
+    )
+    app.on_shutdown.append(log.flush)
+    inner: Any = HeadAsGet(app.asgi_handler)
+    app.asgi_handler = RequestLog(Cors(inner, settings.cors_origins, settings.cors_origin_regex), log, observe=observe)
+    return app

@@ -1,0 +1,195 @@
+"""Batches: up to a hundred operations, all or nothing, in few statements."""
+
+import re
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from msgspec import UNSET, Struct, UnsetType
+
+from taskservice import rules
+from taskservice.identity.tokens import Principal
+from taskservice.problems import FieldError, ForeignTask, PreconditionFailed, Problem, TaskNotFound, ValidationFailed
+from taskservice.tasks import fields
+from taskservice.tasks.bodies import Bodies
+from taskservice.tasks.fields import Fields, Invalid
+from taskservice.tasks.repository import REVISION, Edit, Edited, TaskRepository
+from taskservice.tasks.shapes import Task, TaskCreate, etag, task_from
+
+OPERATIONS: Final = ("create", "update", "complete", "delete", "restore")
+_TAG: Final = re.compile(r'"(0|[1-9][0-9]{0,17})"')
+
+
+class BatchResult(Struct, frozen=True):
+    """What one operation would have answered on its own."""
+
+    status: int
+    task: Task | UnsetType = UNSET
+    etag: str | UnsetType = UNSET
+
+
+class BatchAnswer(Struct, frozen=True):
+    results: list[BatchResult]
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """One checked operation: exactly one of the three is set."""
+
+    index: int
+    op: str
+    create: TaskCreate | None = None
+    edit: Edit | None = None
+    erase: Edit | None = None
+
+    @property
+    def task_id(self) -> uuid.UUID | None:
+        target = self.edit or self.erase
+        return target.id if target else None
+
+
+# ---- reading
+
+
+def _if_match(value: Any) -> tuple[int, ...] | None:
+    if value is None or value == "*":
+        return None
+    found = _TAG.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise Invalid("entity_tag", 'must be an entity tag in double quotes, such as "7"')
+    return (int(found[1]),)
+
+
+def _anything(value: Any) -> Any:
+    return value
+
+
+_ID: Final = {"op": fields.one_of(*OPERATIONS), "id": fields.identifier, "if_match": _if_match}
+_SHAPES: Final[dict[str, Fields]] = {
+    "create": Fields({"op": _anything, "data": _anything}, required=("data",)),
+    "update": Fields({**_ID, "data": _anything}, required=("id", "data")),
+    "complete": Fields({**_ID, "data": _anything}, required=("id",)),
+    "delete": Fields({**_ID, "permanent": fields.boolean}, required=("id",)),
+    "restore": Fields(_ID, required=("id",)),
+}
+
+
+def read_batch(document: Any, bodies: Bodies, *, hard_delete: bool) -> list[Operation]:
+    """The operations, checked one by one. Raises `ValidationFailed` with all that is wrong with any of them."""
+    errors: list[FieldError] = []
+    listed = Fields({"operations": _operations}, required=("operations",)).read(document, errors).get("operations", [])
+    operations = [
+        _read_operation(index, item, bodies, errors, hard_delete=hard_delete) for index, item in enumerate(listed)
+    ]
+    if errors:
+        raise ValidationFailed(errors)
+    return [operation for operation in operations if operation is not None]
+
+
+def _operations(value: Any) -> list[Any]:
+    if not isinstance(value, list) or not 1 <= len(value) <= rules.BATCH_MAX:
+        raise Invalid("length", f"must be an array of 1 to {rules.BATCH_MAX} operations", limit=rules.BATCH_MAX)
+    return value
+
+
+def _read_operation(
+    index: int, item: Any, bodies: Bodies, errors: list[FieldError], *, hard_delete: bool
+) -> Operation | None:
+    at = f"operations.{index}."
+    known = len(errors)
+    op = item.get("op") if isinstance(item, dict) else None
+    if not isinstance(op, str) or op not in _SHAPES:
+        message = f"must be one of {', '.join(OPERATIONS)}"
+        errors.append(Invalid("one_of", message, allowed=OPERATIONS).at(at + "op", "body", index))
+        return None
+    values = _SHAPES[op].read(item, errors, at=at, index=index)
+    if op == "create":
+        if "data" not in values:
+            return None
+        create = bodies.read_create(values["data"], errors, at=at + "data.", index=index)
+        return None if create is None else Operation(index=index, op=op, create=create)
+    change, toggle = UNSET, False
+    if op == "update" and "data" in values:
+        change = bodies.read_change(values["data"], errors, at=at + "data.", index=index)
+    elif op == "complete":
+        toggle = "data" not in values
+        change = None if toggle else bodies.read_completion(values["data"], errors, at=at + "data.", index=index)
+    if len(errors) > known:
+        return None
+    edit = Edit(
+        id=values["id"],
+        change=None if change is UNSET else change,
+        toggle=toggle,
+        from_trash=op == "restore",
+        to_trash=op == "delete",
+        if_match=values.get("if_match"),
+    )
+    if op == "delete" and (hard_delete or values.get("permanent")):
+        return Operation(index=index, op=op, erase=edit)
+    return Operation(index=index, op=op, edit=edit)
+
+
+# ---- carrying out
+
+
+async def carry_out(
+    tasks: TaskRepository, author: Principal, operations: Sequence[Operation], *, reveals_foreign: bool
+) -> BatchAnswer:
+    """Run within a transaction: the first operation that fails raises, and the transaction undoes the others."""
+    results: dict[int, BatchResult] = {}
+    for wave in _waves(operations):
+        await _create(tasks, author, [operation for operation in wave if operation.create], results)
+        edited = [operation for operation in wave if operation.edit]
+        erased = [operation for operation in wave if operation.erase]
+        answers: list[tuple[Operation, Edited | None]] = []
+        if edited:
+            found = await tasks.edit(author.user_id, [operation.edit for operation in edited if operation.edit])
+            answers += [(operation, found.get(place)) for place, operation in enumerate(edited)]
+        if erased:
+            found = await tasks.erase(author.user_id, [operation.erase for operation in erased if operation.erase])
+            answers += [(operation, found.get(place)) for place, operation in enumerate(erased)]
+        for operation, answer in sorted(answers, key=lambda pair: pair[0].index):
+            if answer is None or not answer.matched:
+                raise await _failure(tasks, author.user_id, operation, answer, reveals_foreign=reveals_foreign)
+            results[operation.index] = (
+                BatchResult(204)
+                if operation.op == "delete"
+                else BatchResult(200, task_from(author.user_id, answer.row), etag(answer.row[REVISION]))
+            )
+    return BatchAnswer([results[index] for index in sorted(results)])
+
+
+def _waves(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
+    """Operations on different tasks do not depend on each other; a task's second one waits for the next wave."""
+    wave: list[Operation] = []
+    touched: set[uuid.UUID] = set()
+    for operation in operations:
+        if operation.task_id in touched:
+            yield wave
+            wave, touched = [], set()
+        wave.append(operation)
+        if operation.task_id is not None:
+            touched.add(operation.task_id)
+    yield wave
+
+
+async def _create(
+    tasks: TaskRepository, author: Principal, wave: Sequence[Operation], results: dict[int, BatchResult]
+) -> None:
+    if wave:
+        rows = await tasks.create(author, [operation.create for operation in wave if operation.create])
+        for operation, row in zip(wave, rows, strict=True):
+            results[operation.index] = BatchResult(201, task_from(author.user_id, row), etag(row[REVISION]))
+
+
+async def _failure(
+    tasks: TaskRepository, owner: str, operation: Operation, answer: Edited | None, *, reveals_foreign: bool
+) -> Problem:
+    where = f"operations.{operation.index}"
+    if answer is not None:
+        stale = Invalid("if_match", f"the task stands at {etag(answer.row[REVISION])}")
+        return PreconditionFailed(errors=[stale.at(f"{where}.if_match", "body", operation.index)])
+    foreign = reveals_foreign and operation.task_id and await tasks.belongs_to_another(owner, [operation.task_id])
+    problem: Problem = ForeignTask() if foreign else TaskNotFound()
+    rule = "foreign_task" if foreign else "not_found"
+    problem.errors = (Invalid(rule, problem.detail).at(f"{where}.id", "body", operation.index),)
+    return problem

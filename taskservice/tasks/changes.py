@@ -1,0 +1,78 @@
+"""The change feed's token: how far a reader has come, and which deletions it need not hear of."""
+
+import re
+from typing import Any, Final
+
+from msgspec import UNSET, Struct, UnsetType
+
+from taskservice.problems import ResyncRequired, ValidationFailed
+from taskservice.tasks.fields import Invalid
+from taskservice.tasks.repository import Changes
+from taskservice.tasks.shapes import Instant, Task, etag, instant, task_from
+
+_TOKEN: Final = re.compile(r"(0|[1-9][0-9]{0,17})(?:-(0|[1-9][0-9]{0,17}))?")
+
+
+class ChangeEntry(Struct, frozen=True):
+    """`upsert`: this is the task now. `delete`: it is gone, or in the trash."""
+
+    type: str
+    task: Task | UnsetType = UNSET
+    etag: str | UnsetType = UNSET
+    id: Any = UNSET
+    deleted_at: Instant | UnsetType = UNSET
+
+
+class ChangePage(Struct, frozen=True):
+    changes: list[ChangeEntry]
+    next: str
+    has_more: bool
+
+
+class Position(Struct, frozen=True):
+    """`seen`: every change up to this number was read. `complete_from`: a first copy that began at this number holds
+    no task that was deleted before, so those deletions may be forgotten while it is still being read."""
+
+    seen: int = 0
+    complete_from: int = 0
+    first: bool = False
+
+    def after(self, page: Changes) -> "Position":
+        if page.has_more:
+            return Position(page.changes[-1].revision, page.revision if self.first else self.complete_from)
+        return Position(page.revision)
+
+    def check(self, page: Changes) -> None:
+        """Raises `ResyncRequired` if deletions after this position were forgotten, or the position never was."""
+        if not self.first and (max(self.seen, self.complete_from) < page.forgotten or self.seen > page.revision):
+            raise ResyncRequired
+
+    @property
+    def token(self) -> str:
+        return f"{self.seen}-{self.complete_from}" if self.complete_from > self.seen else str(self.seen)
+
+
+def read_position(text: str | None) -> Position:
+    if text is None:
+        return Position(first=True)
+    found = _TOKEN.fullmatch(text)
+    if found is None:
+        raise ValidationFailed(
+            [
+                Invalid("token", "is not a token of this feed: take it from `next` of an earlier answer").at(
+                    "since", "query"
+                )
+            ]
+        )
+    return Position(int(found[1]), int(found[2] or 0))
+
+
+def change_page(owner: str, position: Position, page: Changes) -> ChangePage:
+    position.check(page)
+    entries = [
+        ChangeEntry("upsert", task=task_from(owner, change.row), etag=etag(change.revision))
+        if change.deleted_at is None
+        else ChangeEntry("delete", id=change.task_id, deleted_at=instant(change.deleted_at))
+        for change in page.changes
+    ]
+    return ChangePage(entries, position.after(page).token, page.has_more)

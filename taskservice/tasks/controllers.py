@@ -1,0 +1,303 @@
+"""The operations on tasks, said once for both surfaces."""
+
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar, Final, TypeVar
+from urllib.parse import urlencode
+
+from litestar import Controller, Request, delete, get, patch, post, put
+from msgspec import Struct
+
+from taskservice import rules
+from taskservice.database.pool import Pool
+from taskservice.identity.guards import requires_path_owner
+from taskservice.identity.tokens import Principal
+from taskservice.problems import ForeignTask, PreconditionFailed, TaskNotFound, ValidationFailed
+from taskservice.settings import Settings
+from taskservice.tasks import fields, listing
+from taskservice.tasks.batch import BatchAnswer, carry_out, read_batch
+from taskservice.tasks.bodies import Bodies
+from taskservice.tasks.changes import ChangePage, change_page, read_position
+from taskservice.tasks.fields import Invalid
+from taskservice.tasks.idempotency import Kept, read_idempotency_key
+from taskservice.tasks.listing import PATH_SURFACE, TOKEN_SURFACE, Question, Surface
+from taskservice.tasks.repository import ID, REVISION, Edit, Edited, Page, Row, TaskRepository
+from taskservice.tasks.shapes import Task, TrashedTask, etag, task_from, trashed_from
+from taskservice.web.answers import Answer, Header, etag_header
+from taskservice.web.body import MERGE_PATCH, read_json, read_optional_json
+from taskservice.web.conditions import header, if_match, if_none_match
+
+Call = Request[Principal, Any, Any]
+Answered = TypeVar("Answered")
+
+
+class Cleared(Struct, frozen=True):
+    """How much was erased for good."""
+
+    deleted: int
+    deleted_from_trash: int
+
+
+class TaskService:
+    """What the controllers work with; one for the app, at `app.state.task_service`."""
+
+    def __init__(self, settings: Settings, pool: Pool, tasks: TaskRepository) -> None:
+        self.settings: Final = settings
+        self.pool: Final = pool
+        self.tasks: Final = tasks
+        self.bodies: Final = Bodies(settings)
+        self.hard_delete: Final = settings.delete == "hard"
+
+
+def _of(call: Call) -> TaskService:
+    service: TaskService = call.app.state.task_service
+    return service
+
+
+class TaskController(Controller):
+    """The token surface: the tasks of the token's user."""
+
+    path = "/api/tasks"
+    tags: ClassVar = ["tasks"]
+    surface: ClassVar[Surface] = TOKEN_SURFACE
+
+    # ---- many tasks
+
+    @get("/")
+    async def list_tasks(self, request: Call) -> Answer[list[Task]]:
+        """The user's tasks: filtered, sorted, a page at a time."""
+        question = listing.read_question(request.scope["query_string"], self.surface)
+        service, owner = _of(request), request.user.user_id
+        known = None if question.follows_clock else if_none_match(request.scope)
+        if known is not None:
+            revision = await service.tasks.revision(owner)
+            if known.includes(revision):
+                return Answer([], 304, etag_header(revision))
+        page = await service.tasks.page(owner, question)
+        headers = _link(request, question, page)
+        if not question.follows_clock:
+            headers += (etag_header(page.revision),)
+        return Answer([task_from(owner, row) for row in page.rows], 200, *headers)
+
+    @post("/", request_max_body_size=rules.BODY_MAX)
+    async def create_task(self, request: Call) -> Answer[Task]:
+        """Make a task."""
+        _no_parameters(request)
+        create = _of(request).bodies.create(await read_json(request))
+
+        async def work(tasks: TaskRepository) -> Answer[Task]:
+            row = (await tasks.create(request.user, [create]))[0]
+            location = b"%s/%s" % (request.scope["raw_path"].rstrip(b"/"), str(row[ID]).encode())
+            return _task(request, row, 201, (b"location", location))
+
+        return await _once(request, work)
+
+    @delete("/", status_code=200)
+    async def delete_all_tasks(self, request: Call) -> Answer[Cleared]:
+        """Erase everything of the user, the trash included, for good."""
+        found, errors = listing.read_parameters(request.scope["query_string"], ("confirm",))
+        if found.get("confirm") != ["all"]:
+            message = "must be confirmed with confirm=all: every task is erased for good, the trash included"
+            errors.append(Invalid("one_of", message, allowed=("all",)).at("confirm", "query"))
+        if errors:
+            raise ValidationFailed(errors)
+        return Answer(Cleared(*await _of(request).tasks.clear(request.user.user_id)))
+
+    @get("/trash")
+    async def list_trash(self, request: Call) -> Answer[list[TrashedTask]]:
+        """Deleted tasks that can still be restored, newest first."""
+        question = listing.read_trash(request.scope["query_string"])
+        service, owner = _of(request), request.user.user_id
+        page = await service.tasks.page(owner, question)
+        days = service.settings.retention_days
+        return Answer([trashed_from(owner, row, days) for row in page.rows], 200, *_link(request, question, page))
+
+    @post("/batch", status_code=200, request_max_body_size=rules.BATCH_BODY_MAX)
+    async def run_batch(self, request: Call) -> Answer[BatchAnswer]:
+        """Up to 100 operations, all or nothing."""
+        _no_parameters(request)
+        service = _of(request)
+        operations = read_batch(await read_json(request), service.bodies, hard_delete=service.hard_delete)
+
+        async def work(tasks: TaskRepository) -> Answer[BatchAnswer]:
+            return Answer(
+                await carry_out(tasks, request.user, operations, reveals_foreign=self._reveals_foreign(service))
+            )
+
+        return await _once(request, work, always_transact=True)
+
+    @get("/changes")
+    async def list_changes(self, request: Call) -> Answer[ChangePage]:
+        """Everything created, changed and deleted since a token, in order."""
+        found, errors = listing.read_parameters(request.scope["query_string"], ("since", "limit"))
+        limit = listing.read_limit(found, errors)
+        if errors:
+            raise ValidationFailed(errors)
+        position = read_position(found["since"][0] if "since" in found else None)
+        owner = request.user.user_id
+        page = await _of(request).tasks.changes(owner, position.seen, limit=limit, living_only=position.first)
+        return Answer(change_page(owner, position, page))
+
+    # ---- one task
+
+    @get("/{task_id:str}")
+    async def get_task(self, request: Call) -> Answer[Task]:
+        """One task."""
+        _no_parameters(request)
+        task_id = self._task_id(request)
+        known = if_none_match(request.scope)
+        row = await _of(request).tasks.get_owned(request.user.user_id, task_id)
+        if row is None:
+            raise await self._missing(request, task_id)
+        if known is not None and known.includes(row[REVISION]):
+            return Answer(None, 304, etag_header(row[REVISION]))
+        return _task(request, row)
+
+    @put("/{task_id:str}", request_max_body_size=rules.BODY_MAX)
+    async def replace_task(self, request: Call) -> Answer[Task]:
+        """Change a task: absent fields stay as they are."""
+        _no_parameters(request)
+        change = _of(request).bodies.change(await read_json(request))
+        return _task(request, await self._edit(request, change=change))
+
+    @patch("/{task_id:str}", request_max_body_size=rules.BODY_MAX)
+    async def update_task(self, request: Call) -> Answer[Task]:
+        """Change a task; also as a JSON merge patch."""
+        _no_parameters(request)
+        change = _of(request).bodies.change(await read_json(request, MERGE_PATCH))
+        return _task(request, await self._edit(request, change=change))
+
+    @patch("/{task_id:str}/complete", request_max_body_size=rules.BODY_MAX)
+    async def complete_task(self, request: Call) -> Answer[Task]:
+        """Toggle a task, or set it with `{"completed": …}`."""
+        _no_parameters(request)
+        document = await read_optional_json(request, MERGE_PATCH)
+        if document is None:
+            return _task(request, await self._edit(request, toggle=True))
+        return _task(request, await self._edit(request, change=_of(request).bodies.completion(document)))
+
+    @delete("/{task_id:str}")
+    async def delete_task(self, request: Call) -> Answer[None]:
+        """Move a task to the trash, or remove it for good."""
+        found, errors = listing.read_parameters(request.scope["query_string"], ("permanent",))
+        permanent = found.get("permanent", ["false"])[0]
+        if permanent not in {"true", "false"}:
+            errors.append(
+                Invalid("one_of", "must be true or false", allowed=("true", "false")).at("permanent", "query")
+            )
+        if errors:
+            raise ValidationFailed(errors)
+        for_good = permanent == "true" or _of(request).hard_delete
+        await self._edit(request, to_trash=True, for_good=for_good)
+        return Answer(None, 204)
+
+    @post("/{task_id:str}/restore", status_code=200, request_max_body_size=rules.BODY_MAX)
+    async def restore_task(self, request: Call) -> Answer[Task]:
+        """Take a task out of the trash."""
+        _no_parameters(request)
+        await request.body()
+
+        async def work(tasks: TaskRepository) -> Answer[Task]:
+            return _task(request, await self._edit(request, tasks, from_trash=True))
+
+        return await _once(request, work)
+
+    # ---- what the surfaces answer differently
+
+    def _task_id(self, request: Call) -> uuid.UUID:
+        try:
+            return fields.identifier(request.path_params["task_id"])
+        except Invalid as invalid:
+            raise ValidationFailed([invalid.at("task_id", "path")]) from None
+
+    def _reveals_foreign(self, service: TaskService) -> bool:
+        return service.settings.foreign_task == "403"
+
+    # ---- shared steps
+
+    async def _edit(
+        self, request: Call, tasks: TaskRepository | None = None, *, for_good: bool = False, **what: Any
+    ) -> Row:
+        tasks = tasks or _of(request).tasks
+        edit = Edit(id=self._task_id(request), if_match=if_match(request.scope), **what)
+        owner = request.user.user_id
+        done: Edited | None = (await (tasks.erase if for_good else tasks.edit)(owner, [edit])).get(0)
+        if done is None:
+            raise await self._missing(request, edit.id)
+        if not done.matched:
+            raise PreconditionFailed(etag(done.row[REVISION]))
+        return done.row
+
+    async def _missing(self, request: Call, task_id: uuid.UUID) -> TaskNotFound | ForeignTask:
+        service = _of(request)
+        if self._reveals_foreign(service) and await service.tasks.belongs_to_another(request.user.user_id, [task_id]):
+            return ForeignTask()
+        return TaskNotFound()
+
+
+class UserTaskController(TaskController):
+    """The path surface: the same tasks, under the user's id."""
+
+    path = "/api/{user_id:str}/tasks"
+    guards: ClassVar = [requires_path_owner]
+    surface: ClassVar[Surface] = PATH_SURFACE
+
+    def _task_id(self, request: Call) -> uuid.UUID:
+        try:
+            return fields.identifier(request.path_params["task_id"])
+        except Invalid:
+            raise TaskNotFound from None
+
+    def _reveals_foreign(self, service: TaskService) -> bool:  # noqa: ARG002
+        return False
+
+
+def _task(request: Call, row: Row, status: int = 200, *headers: Header) -> Answer[Task]:
+    return Answer(task_from(request.user.user_id, row), status, etag_header(row[REVISION]), *headers)
+
+
+def _link(request: Call, question: Question, page: Page) -> tuple[Header, ...]:
+    if page.next_cursor is None:
+        return ()
+    parameters = [*question.asked, ("limit", str(question.limit)), ("cursor", page.next_cursor)]
+    address = f"{request.scope['raw_path'].decode('ascii')}?{urlencode(parameters)}"
+    return ((b"link", f'<{address}>; rel="next"'.encode("ascii")),)
+
+
+def _no_parameters(request: Call) -> None:
+    if request.scope["query_string"]:
+        _, errors = listing.read_parameters(request.scope["query_string"], ())
+        if errors:
+            raise ValidationFailed(errors)
+
+
+async def _once(
+    request: Call,
+    work: Callable[[TaskRepository], Awaitable[Answer[Answered]]],
+    *,
+    always_transact: bool = False,
+) -> Answer[Answered]:
+    """Do the work, or give the answer it gave the first time this `Idempotency-Key` came."""
+    service = _of(request)
+    value = header(request.scope, b"idempotency-key")
+    if value is None:
+        if not always_transact:
+            return await work(service.tasks)
+        async with service.pool.transaction() as transaction:
+            return await work(service.tasks.within(transaction))
+    raw_path = request.scope["raw_path"]
+    key = read_idempotency_key(
+        value.strip(),
+        owner=request.user.user_id,
+        route=f"{request.scope['method']} {request.scope['path_template']}",
+        request=raw_path + b"\n" + await request.body(),
+    )
+    async with service.pool.transaction() as transaction:
+        kept = await key.first_answer(transaction)
+        if kept is not None:
+            headers = [(name.encode("latin-1"), text.encode("latin-1")) for name, text in kept.headers]
+            return Answer.replay(kept.status, [*headers, (b"idempotency-replayed", b"true")], kept.body)
+        answer = await work(service.tasks.within(transaction))
+        headers = [(name.decode("latin-1"), text.decode("latin-1")) for name, text in answer.extra_headers]
+        await key.keep(transaction, Kept(answer.status_code, headers, answer.body()))
+        return answer

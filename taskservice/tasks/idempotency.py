@@ -1,0 +1,107 @@
+"""Safe retries: the first answer to a key is kept in the transaction of its write, and given again."""
+
+import datetime as dt
+import hashlib
+import re
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy.dialects import postgresql
+
+from taskservice import rules
+from taskservice.database.pool import Transaction
+from taskservice.database.statements import Statement
+from taskservice.problems import IdempotencyInFlight, IdempotencyKeyReused, ValidationFailed
+from taskservice.tasks.fields import Invalid
+from taskservice.tasks.tables import idempotency_keys as keys
+
+_PRINTABLE: Final = re.compile(rb"[\x20-\x7e]{1,%d}" % rules.IDEMPOTENCY_KEY_MAX)
+
+_owner, _route, _key = (sa.bindparam(name, type_=sa.Text) for name in ("user_id", "route", "key"))
+_LIFETIME: Final = dt.timedelta(hours=rules.IDEMPOTENCY_HOURS)
+_LOCK: Final = Statement(sa.select(sa.func.pg_try_advisory_xact_lock(sa.bindparam("lock", type_=sa.BigInteger))))
+_FIND: Final = Statement(
+    sa.select(keys.c.fingerprint, keys.c.status, keys.c.headers, keys.c.body).where(
+        keys.c.user_id == _owner,
+        keys.c.route == _route,
+        keys.c.key == _key,
+        keys.c.created_at > sa.func.now() - sa.literal(_LIFETIME, sa.Interval),
+    )
+)
+
+
+def _keeping() -> Statement:
+    kept = {
+        "fingerprint": sa.bindparam("fingerprint", type_=sa.LargeBinary),
+        "status": sa.bindparam("status", type_=sa.SmallInteger),
+        "headers": sa.bindparam("headers", type_=sa.Text),
+        "body": sa.bindparam("body", type_=sa.LargeBinary),
+    }
+    insert = postgresql.insert(keys).values(user_id=_owner, route=_route, key=_key, **kept)
+    # An expired row of the same key may still lie there.
+    return Statement(
+        insert.on_conflict_do_update(
+            constraint=keys.primary_key, set_={name: insert.excluded[name] for name in (*kept, "created_at")}
+        )
+    )
+
+
+_KEEP: Final = _keeping()
+
+
+class Kept(Struct, frozen=True):
+    """An answer as it was given."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class IdempotencyKey(Struct, frozen=True):
+    """One user's key for one route, and the request that it was sent with."""
+
+    owner: str
+    route: str
+    key: str
+    fingerprint: bytes
+
+    async def first_answer(self, transaction: Transaction) -> Kept | None:
+        """The answer given before, if any. Holds the key until the transaction ends.
+
+        Raises `IdempotencyInFlight` while another request has the key, `IdempotencyKeyReused` for another body.
+        """
+        name = "\x00".join((self.owner, self.route, self.key)).encode()
+        lock = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), signed=True)
+        if not (await transaction.fetch(_LOCK.sql, _LOCK.args(lock=lock)))[0][0]:
+            raise IdempotencyInFlight
+        # A statement of its own: the lock's snapshot may be older than the row of whoever held it last.
+        row = await transaction.fetchrow(_FIND.sql, _FIND.args(**self._names()))
+        if row is None:
+            return None
+        fingerprint, status, headers, body = row
+        if fingerprint != self.fingerprint:
+            raise IdempotencyKeyReused
+        return Kept(status, msgspec.json.decode(headers, type=list[tuple[str, str]]), body)
+
+    async def keep(self, transaction: Transaction, answer: Kept) -> None:
+        values: dict[str, Any] = {
+            "fingerprint": self.fingerprint,
+            "status": answer.status,
+            "headers": msgspec.json.encode(answer.headers).decode(),
+            "body": answer.body,
+        }
+        await transaction.fetch(_KEEP.sql, _KEEP.args(**self._names(), **values))
+
+    def _names(self) -> dict[str, str]:
+        return {"user_id": self.owner, "route": self.route, "key": self.key}
+
+
+def read_idempotency_key(value: bytes, *, owner: str, route: str, request: bytes) -> IdempotencyKey:
+    """`request` is all that makes two requests the same: the address and the body."""
+    if not _PRINTABLE.fullmatch(value):
+        limit = rules.IDEMPOTENCY_KEY_MAX
+        message = f"must be 1 to {limit} printable ASCII characters"
+        raise ValidationFailed([Invalid("characters", message, limit=limit).at("Idempotency-Key", "header")])
+    return IdempotencyKey(owner, route, value.decode("ascii"), hashlib.sha256(request).digest())

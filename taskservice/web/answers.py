@@ -1,0 +1,61 @@
+"""Answers with a JSON body, encoded once and sent as they are."""
+
+from typing import Any, Final, TypeVar
+
+import msgspec
+from litestar import Response
+from litestar.types import Receive, Scope, Send
+
+T = TypeVar("T")
+
+encode: Final = msgspec.json.Encoder().encode
+
+Header = tuple[bytes, bytes]
+
+_JSON: Final = (b"content-type", b"application/json")
+# Whoever keeps an answer asks again before using it, and never shows it to the next user of the same browser.
+_PRIVATE: Final = ((b"cache-control", b"private, no-cache"), (b"vary", b"Authorization"))
+
+
+class Sent:
+    """What goes over the wire."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: list[Header], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+
+class Answer(Response[T]):
+    """An answer about tasks. Skips what Litestar's own response would look for: cookies, templates, encoders."""
+
+    def __init__(self, content: T, status_code: int = 200, *headers: Header) -> None:
+        # Not super().__init__: nothing of what it prepares is used.
+        self.content = content
+        self.status_code = status_code
+        self.extra_headers = headers
+
+    @classmethod
+    def replay(cls, status_code: int, headers: list[Header], body: bytes) -> "Answer[Any]":
+        """An answer that was encoded before."""
+        return cls(msgspec.Raw(body) if body else None, status_code, *headers)  # type: ignore[arg-type]
+
+    def body(self) -> bytes:
+        return b"" if self.content is None else encode(self.content)
+
+    def to_asgi_response(self, *_: Any, **__: Any) -> Any:
+        body = self.body()
+        headers = [*_PRIVATE, *self.extra_headers]
+        if self.content is not None:
+            headers += (_JSON, (b"content-length", b"%d" % len(body)))
+        return Sent(self.status_code, headers, body)
+
+
+def etag_header(revision: int) -> Header:
+    return b"etag", b'"%d"' % revision

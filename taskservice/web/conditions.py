@@ -1,0 +1,57 @@
+"""Conditional requests: what `If-Match` and `If-None-Match` ask for."""
+
+import re
+from typing import Final
+
+from litestar.types import Scope
+
+from taskservice.problems import ValidationFailed
+from taskservice.tasks.fields import Invalid
+
+_TAG: Final = re.compile(rb'[ \t]*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*(?:,|$)')
+_REVISION: Final = re.compile(rb"[0-9]{1,18}")
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The header's value; several of one name are one list."""
+    found = [value for key, value in scope["headers"] if key == name]
+    return b",".join(found) if found else None
+
+
+def if_match(scope: Scope) -> tuple[int, ...] | None:
+    """The revisions at which a write may happen. None: at any."""
+    value = header(scope, b"if-match")
+    if value is None or value.strip() == b"*":
+        return None
+    # Strong comparison: a weak tag matches nothing (RFC 9110, 13.1.1).
+    tags = [tag for weak, tag in _tags(value, "If-Match") if not weak]
+    return tuple(int(tag) for tag in tags if _REVISION.fullmatch(tag) and (tag == b"0" or tag[:1] != b"0"))
+
+
+def if_none_match(scope: Scope) -> "Known | None":
+    """What the client has already. None: nothing, or it does not say."""
+    value = header(scope, b"if-none-match")
+    return None if value is None else Known(value)
+
+
+class Known:
+    """Tags of answers that a client holds."""
+
+    def __init__(self, value: bytes) -> None:
+        self._any = value.strip() == b"*"
+        self._tags = frozenset() if self._any else {tag for _, tag in _tags(value, "If-None-Match")}
+
+    def includes(self, revision: int) -> bool:
+        return self._any or b"%d" % revision in self._tags
+
+
+def _tags(value: bytes, name: str) -> list[tuple[bytes, bytes]]:
+    found, place = [], 0
+    while place < len(value):
+        match = _TAG.match(value, place)
+        if match is None:
+            message = 'must be entity tags in double quotes, such as "7", or *'
+            raise ValidationFailed([Invalid("entity_tag", message).at(name, "header")])
+        found.append((match[1], match[2]))
+        place = match.end()
+    return found

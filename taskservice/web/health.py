@@ -1,0 +1,43 @@
+"""Is the process alive, and can it serve?"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+
+from taskservice.identity.middleware import PUBLIC
+from taskservice.problems import NotReady
+
+READY_SECONDS: Final = 2.0
+
+Probe = Callable[[], Awaitable[str | None]]
+"""Why requests cannot be served right now; None when they can."""
+
+
+class Health(msgspec.Struct):
+    status: str
+
+
+def health_routes(probe: Probe) -> list[HTTPRouteHandler]:
+    @get("/health/live", opt={PUBLIC: True}, operation_id="isAlive", summary="Is the process alive?", tags=["health"])
+    async def live() -> Health:
+        """Answers without touching the database, so that a database that is away restarts nobody."""
+        return Health("alive")
+
+    @get(
+        ["/health", "/health/ready"],
+        opt={PUBLIC: True},
+        operation_id="isReady",
+        summary="Can requests be served?",
+        tags=["health"],
+    )
+    async def ready() -> Response[Health]:
+        """One real query, two seconds at most."""
+        trouble = await probe()
+        if trouble is not None:
+            raise NotReady(trouble)
+        return Response(Health("ready"), headers={"Cache-Control": "no-store"})
+
+    return [live, ready]

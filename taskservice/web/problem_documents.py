@@ -1,0 +1,51 @@
+"""The one map from exceptions to problem documents."""
+
+from typing import Any, Final
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import (
+    HTTPException,
+    MethodNotAllowedException,
+    NotFoundException,
+)
+
+from taskservice.database.failures import classify
+from taskservice.problems import (
+    BadRequest,
+    BodyTooLarge,
+    DatabaseUnavailable,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+    UriTooLong,
+)
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+_OF_STATUS: Final[dict[int, type[Problem]]] = {
+    400: BadRequest, 404: NotFound, 405: MethodNotAllowed, 413: BodyTooLarge, 414: UriTooLong,
+}  # fmt: skip
+
+
+def as_problem(error: Exception) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, HTTPException) and error.status_code in _OF_STATUS:
+        kind = _OF_STATUS[error.status_code]
+        said = isinstance(error, (NotFoundException, MethodNotAllowedException)) or kind is BodyTooLarge
+        return kind(None if said else error.detail, headers=error.headers)
+    # The pool says so itself; this catches what fails on the way to a connection or while a stream is read.
+    return InternalError() if classify(error) is None else DatabaseUnavailable()
+
+
+def problem_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    problem = as_problem(error)
+    state = request.scope.get("state", {})
+    document = problem.document(
+        instance=request.scope["path"][:1000], request_id=str(state.get("request_id", "unknown"))
+    )
+    return Response(
+        msgspec.json.encode(document), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
+    )
