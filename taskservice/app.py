@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from advanced_alchemy.extensions.litestar import SQLAlchemyInitPlugin
 from litestar import Litestar
@@ -103,7 +103,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         exception_handlers={Exception: problem_response},
         after_exception=[remember_cause],
         openapi_config=openapi_config(settings),
-        plugins=[MigrationCommands(migrations)],
+        plugins=[MigrationCommands(cast("Any", migrations))],
         lifespan=[lifespan],
         state=State(
             {"task_service": TaskService(settings, pool, tasks), "database_server": server, "settings": settings}

@@ -4,7 +4,7 @@ A class here is the whole definition of a problem; `docs/errors.md` and `/schema
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 

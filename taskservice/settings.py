@@ -197,8 +197,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("TASKSERVICE_MIGRATE", _flag, "true", "Create and migrate the schema at start.", "`true`, `false`"),
     Setting("TASKSERVICE_JWT_ISSUER", str, None, "The `iss` that tokens must carry. Unset: the origin of "
             "`BETTER_AUTH_URL` for JWKS tokens, unchecked for HS256 ones."),
-    Setting("TASKSERVICE_JWT_AUDIENCE", _list, None, "The `aud` of which tokens must carry one, by comma. Unset: as for "
-            "the issuer."),
+    Setting("TASKSERVICE_JWT_AUDIENCE", _list, None, "The `aud` of which tokens must carry one, by comma. Unset: as "
+            "for the issuer."),
     Setting("TASKSERVICE_METRICS", _flag, "false", "Serve Prometheus metrics at `/metrics`.", "`true`, `false`"),
     Setting("TASKSERVICE_LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info", "What to log. `info`: each "
             "request; `debug`: health probes and scrapes too; `warning`: only trouble, with every 5xx.",
@@ -211,10 +211,10 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "`soft`, `hard`"),
     Setting("TASKSERVICE_RETENTION_DAYS", _number(1, 36500), "30", "`litestar purge` removes trash older than this.",
             "1..36500"),
-    Setting("TASKSERVICE_USERS", _choice("token", "registered"), "token", "Whom to serve: whoever has a sound token, or "
-            "only users found in the users table.", "`token`, `registered`"),
-    Setting("TASKSERVICE_USERS_TABLE", _table_name, "user", "The table that `registered` looks in: Better Auth's own, "
-            "in the same database."),
+    Setting("TASKSERVICE_USERS", _choice("token", "registered"), "token", "Whom to serve: whoever has a sound token, "
+            "or only users found in the users table.", "`token`, `registered`"),
+    Setting("TASKSERVICE_USERS_TABLE", _table_name, "user", "The table that `registered` looks in: Better Auth's "
+            "own, in the same database."),
     Setting("TASKSERVICE_FOREIGN_TASK", _choice("403", "404"), "403", "The answer to another user's task id on "
             "`/api/tasks`.", "`403`, `404`"),
     Setting("TASKSERVICE_CORS_ORIGINS", _origins, "http://localhost:3000,http://localhost", "The origins whose pages "

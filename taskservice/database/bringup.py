@@ -23,7 +23,7 @@ LONGEST_PAUSE: Final = 1.0
 log: Final = logging.getLogger(__name__)
 
 
-class SchemaMissing(Exception):  # noqa: N818 (a state, not a mistake)
+class SchemaMissing(Exception):
     """The schema is not there, and this process was told not to make it."""
 
 
@@ -95,7 +95,7 @@ async def schema_version(server: DatabaseServer) -> str | None:
 
 
 def migrations_config(server: DatabaseServer) -> SQLAlchemyAsyncConfig:
-    """What `litestar database …` works with. The engine is made, and the embedded server started, when it is asked for."""
+    """What `litestar database …` works with. Only when it asks for the engine, the embedded server starts."""
 
     def create_engine(_url: str, **_options: Any) -> AsyncEngine:
         target = server.start()

@@ -25,7 +25,7 @@ Connect = Callable[[float], Awaitable[Connection]]
 """Opens a connection within so many seconds."""
 
 QUIET_SECONDS: Final = 30.0
-"""A connection idle for longer is asked for a sign of life first: what stands in between may have dropped it unheard."""
+"""A connection idle for longer is asked for a sign of life: what stands in between may have dropped it unheard."""
 SIGN_OF_LIFE_SECONDS: Final = 1.0
 ATTEMPTS: Final = 3
 
@@ -76,13 +76,13 @@ class Pool:
             for attempt in range(ATTEMPTS):
                 connection = await self._checkout(until)
                 try:
-                    rows = await connection.fetch(sql, *args, timeout=max(until - perf_counter(), 0.001))
+                    rows: list[Record] = await connection.fetch(sql, *args, timeout=max(until - perf_counter(), 0.001))
                 except BaseException as error:
                     self._discard_or_return(connection, error)
                     failure = classify(error)
                     if failure is None:
                         raise
-                    again = failure.may_transact_again or (repeatable and failure.may_read_again)
+                    again = failure is Failure.TRANSIENT or (repeatable and failure is Failure.DISCONNECTED)
                     if again and attempt + 1 < ATTEMPTS and perf_counter() < until:
                         continue
                     raise self._unavailable(failure) from error
@@ -168,7 +168,7 @@ class Pool:
             self._wake_one()
             if not isinstance(error, Exception):
                 raise
-            raise self._unavailable(classify(error, connecting=True) or Failure.AWAY) from error
+            raise self._unavailable(classify(error, connecting=True) or Failure.DISCONNECTED) from error
 
     async def _wait_for_one(self, until: float) -> Connection | None:
         waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
@@ -242,7 +242,7 @@ class Transaction:
         self._connection = connection
         self._until = until
 
-    async def fetch(self, sql: str, args: Sequence[Any], *, repeatable: bool = False) -> list[Record]:  # noqa: ARG002
+    async def fetch(self, sql: str, args: Sequence[Any], *, repeatable: bool = False) -> list[Record]:
         rows: list[Record] = await self._connection.fetch(sql, *args, timeout=max(self._until - perf_counter(), 0.001))
         return rows
 

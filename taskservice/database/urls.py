@@ -30,7 +30,7 @@ SSL_MODES: Final = ("disable", "allow", "prefer", *VERIFIED, "no-verify")
 SSL_SYNONYMS: Final = {"true": "require", "1": "require", "false": "disable", "0": "disable"}
 
 
-class BadDatabaseUrl(ValueError):  # noqa: N818 (named as the problem it is)
+class BadDatabaseUrl(ValueError):
     """One readable line that names the variable, and never the password."""
 
 

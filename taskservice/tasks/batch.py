@@ -14,7 +14,7 @@ from taskservice.tasks import fields
 from taskservice.tasks.bodies import Bodies
 from taskservice.tasks.fields import Fields, Invalid
 from taskservice.tasks.repository import REVISION, Edit, Edited, TaskRepository
-from taskservice.tasks.shapes import Task, TaskCreate, etag, task_from
+from taskservice.tasks.shapes import Task, TaskChange, TaskCreate, etag, task_from
 
 OPERATIONS: Final = ("create", "update", "complete", "delete", "restore")
 _TAG: Final = re.compile(r'"(0|[1-9][0-9]{0,17})"')
@@ -107,7 +107,8 @@ def _read_operation(
             return None
         create = bodies.read_create(values["data"], errors, at=at + "data.", index=index)
         return None if create is None else Operation(index=index, op=op, create=create)
-    change, toggle = UNSET, False
+    change: TaskChange | None = None
+    toggle = False
     if op == "update" and "data" in values:
         change = bodies.read_change(values["data"], errors, at=at + "data.", index=index)
     elif op == "complete":
@@ -117,7 +118,7 @@ def _read_operation(
         return None
     edit = Edit(
         id=values["id"],
-        change=None if change is UNSET else change,
+        change=change,
         toggle=toggle,
         from_trash=op == "restore",
         to_trash=op == "delete",

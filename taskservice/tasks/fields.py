@@ -1,4 +1,4 @@
-"""How each field of a request is checked. Every check takes what JSON gave and returns the value, or raises `Invalid`."""
+"""How each field of a request is checked: a check takes what JSON gave and returns the value, or raises `Invalid`."""
 
 import datetime as dt
 import re
@@ -148,10 +148,10 @@ class Fields:
                 if check is not None:
                     values[name] = check(value)
                 elif name not in self._ignored:
-                    raise Invalid("unknown_field", "is not a field of this object", allowed=self._allowed)
+                    unknown = Invalid("unknown_field", "is not a field of this object", allowed=self._allowed)
+                    errors.append(unknown.at(at + name, "body", index))
             except Invalid as invalid:
                 errors.append(invalid.at(at + name, "body", index))
-        for name in self._required:
-            if name not in document:
-                errors.append(Invalid("required", "is required").at(at + name, "body", index))
+        missing = [name for name in self._required if name not in document]
+        errors += [Invalid("required", "is required").at(at + name, "body", index) for name in missing]
         return values

@@ -55,7 +55,7 @@ class Kept(Struct, frozen=True):
     """An answer as it was given."""
 
     status: int
-    headers: list[tuple[str, str]]
+    headers: list[tuple[bytes, bytes]]
     body: bytes
 
 
@@ -83,7 +83,7 @@ class IdempotencyKey(Struct, frozen=True):
         fingerprint, status, headers, body = row
         if fingerprint != self.fingerprint:
             raise IdempotencyKeyReused
-        return Kept(status, msgspec.json.decode(headers, type=list[tuple[str, str]]), body)
+        return Kept(status, msgspec.json.decode(headers, type=list[tuple[bytes, bytes]]), body)
 
     async def keep(self, transaction: Transaction, answer: Kept) -> None:
         values: dict[str, Any] = {

@@ -7,8 +7,8 @@ whoever reads the counter as N has seen, in the same snapshot, every change up t
 
 import datetime as dt
 import uuid
-from copy import copy
 from collections.abc import Sequence
+from copy import copy
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
@@ -390,7 +390,7 @@ class Page(Struct, frozen=True):
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class TaskRepository(SQLAlchemyAsyncRepository[Task]):
+class TaskRepository(SQLAlchemyAsyncRepository[Task]):  # type: ignore[type-var] # SQLModel, which it supports at runtime
     """The tasks of all users, one user at a time.
 
     What advanced-alchemy's repository brings works through its session, for maintenance. Requests take the methods
@@ -521,7 +521,7 @@ def _edit_row(position: int, edit: Edit) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not UNSET}
 
 
-def _due_columns(due: dt.date | dt.datetime | None | UnsetType) -> dict[str, Any]:
+def _due_columns(due: dt.date | dt.datetime | UnsetType | None) -> dict[str, Any]:
     if isinstance(due, dt.date) and not isinstance(due, dt.datetime):
         return {"due_date": listing.midnight(due), "due_all_day": True}
     return {"due_date": due, "due_all_day": False}

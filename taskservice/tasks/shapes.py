@@ -89,11 +89,11 @@ class TaskChange(Struct, frozen=True, kw_only=True):
     """The body that changes a task: what is absent stays, `null` clears what may be empty."""
 
     title: Title | UnsetType = UNSET
-    description: Description | None | UnsetType = UNSET
+    description: Description | UnsetType | None = UNSET
     status: rules.Status | UnsetType = UNSET
     completed: bool | UnsetType = UNSET
     priority: rules.Priority | UnsetType = UNSET
-    due_date: DueDate | None | UnsetType = UNSET
+    due_date: DueDate | UnsetType | None = UNSET
 
 
 class Completion(Struct, frozen=True):

@@ -38,7 +38,7 @@ class Answer(Response[T]):
     def __init__(self, content: T, status_code: int = 200, *headers: Header) -> None:
         # Not super().__init__: nothing of what it prepares is used.
         self.content = content
-        self.status_code = status_code
+        self.status: Final = status_code
         self.extra_headers = headers
 
     @classmethod
@@ -54,7 +54,7 @@ class Answer(Response[T]):
         headers = [*_PRIVATE, *self.extra_headers]
         if self.content is not None:
             headers += (_JSON, (b"content-length", b"%d" % len(body)))
-        return Sent(self.status_code, headers, body)
+        return Sent(self.status, headers, body)
 
 
 def etag_header(revision: int) -> Header:

@@ -3,6 +3,7 @@
 import re
 from typing import Any, Final
 
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 METHODS: Final = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
@@ -23,10 +24,13 @@ class Cors:
         self._pattern = re.compile(pattern) if pattern else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = scope.get("headers", ())
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        headers = scope["headers"]
         origin = next((value for name, value in headers if name == b"origin"), None)
-        if origin is None or scope["type"] != "http":
-            await self._app(scope, receive, self._varying(send) if scope["type"] == "http" else send)
+        if origin is None:
+            await self._app(scope, receive, _with_headers(_VARY, send))
         elif scope["method"] == "OPTIONS" and any(name == b"access-control-request-method" for name, _ in headers):
             await self._answer_preflight(origin, send)
         else:
@@ -57,9 +61,6 @@ class Cors:
         if self._allows(origin):
             marks += [(b"access-control-allow-origin", origin), (b"access-control-expose-headers", EXPOSED)]
         return _with_headers(marks, send)
-
-    def _varying(self, send: Send) -> Send:
-        return _with_headers(_VARY, send)
 
 
 _VARY: Final = [(b"vary", b"Origin")]

@@ -41,7 +41,7 @@ def run(connection: Connection) -> None:
         connection.commit()
 
 
-def _is_ours(_object: Any, name: str | None, kind: str, reflected: bool, _compare_to: Any) -> bool:  # noqa: FBT001
+def _is_ours(_object: Any, name: str | None, kind: str, reflected: bool, _compare_to: Any) -> bool:
     """Better Auth's tables may live in the same database; they are none of our business."""
     return not (kind == "table" and reflected and name not in Table.metadata.tables)
 
