@@ -45,7 +45,7 @@ class Issuer:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
+        self._answering: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
         self.private_keys: dict[str, tuple[str, Any]] = {}
         self.jwks: list[Any] = []
         self.requests = 0
@@ -97,18 +97,22 @@ class Issuer:
         self._stage.run(self._listen())
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._answer, "127.0.0.1", self.port, backlog=512)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, backlog=512)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
         if self._server is not None:
             self._server.close()
-        for writer in list(self._open):
+        answering = dict(self._answering)
+        for writer, task in answering.items():
             writer.transport.abort()
-        await asyncio.sleep(0)
+            task.cancel()
+        await asyncio.gather(*answering.values(), return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._answering[writer] = asyncio.get_running_loop().create_task(self._answer(reader, writer))
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
         try:
             await reader.readuntil(b"\r\n\r\n")
             self.requests += 1
@@ -122,7 +126,7 @@ class Issuer:
         except (asyncio.IncompleteReadError, OSError):
             pass
         finally:
-            self._open.discard(writer)
+            del self._answering[writer]
             writer.close()
 
 

@@ -1,10 +1,9 @@
 """Every way to be refused: 401, the exact detail, the right challenge, and neither database nor key server is asked."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.identity.forgeries import BAD, EXPIRED, HEADERS, INVALID, RUN_OUT, UNKNOWN_KEYS, Forger, Forgery, HeaderCase
@@ -46,17 +45,18 @@ def wire(stage: Stage, postgres: ThrowawayPostgres) -> Iterator[CountingWire]:
 
 
 @pytest.fixture(scope="module")
-def gate(
+async def gate(
     services: Services, postgres: ThrowawayPostgres, migrated_template: str, wire: CountingWire, forger: Forger
-) -> Iterator[Service]:
+) -> AsyncIterator[Service]:
     """A service that takes tokens of both kinds, knows the issuer's keys, and has its database behind the wire."""
     name = postgres.name_of(postgres.create_database(template=migrated_template))
     gate = services.start(
         database_url=f"postgresql://postgres@127.0.0.1:{wire.port}/{name}?sslmode=disable",
         BETTER_AUTH_URL=forger.issuer.origin,
     )
-    httpx.get(gate.url + "/api/tasks", headers=bearer(forger.issued()), trust_env=False).raise_for_status()
+    (await gate.http.get("/api/tasks", headers=bearer(forger.issued()))).raise_for_status()
     yield gate
+    await gate.http.aclose()
     gate.stop()
 
 
