@@ -174,7 +174,7 @@ def full(sections: list[str]) -> int:
             SECTIONS[name](bench, found)
             # After each section, so that a run that is broken off has not been for nothing.
             figures.commit(found)
-            document.write(found)
+            document.write(figures.committed())
     return 0
 
 

@@ -12,7 +12,7 @@ from bench.operations import Operation, World
 from bench.processes import Server
 
 # What must differ between two runs of the same write.
-OF_THE_RUN = frozenset({"id", "created_at", "updated_at", "completed_at", "next"})
+OF_THE_RUN = frozenset({"id", "created_at", "updated_at", "completed_at", "next", "etag"})
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 SAMPLE = 3
 

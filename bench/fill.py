@@ -1,13 +1,12 @@
 """The database that everybody is measured on: the service's own schema, filled by the server itself."""
 
-import asyncio
+import tempfile
+from pathlib import Path
 
 import msgspec
-import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
 
+from bench.candidates import SERVICE, running
 from bench.postgres import Postgres
-from taskservice.tasks.tables import Table
 
 DATABASE = "bench"
 USERS = 100
@@ -82,10 +81,6 @@ def fill(postgres: Postgres, name: str, fillings: list[Filling]) -> None:
 
 
 def migrate(url: str) -> None:
-    async def create() -> None:
-        engine = create_async_engine(sa.make_url(url).set(drivername="postgresql+asyncpg", query={}))
-        async with engine.begin() as connection:
-            await connection.run_sync(Table.metadata.create_all)
-        await engine.dispose()
-
-    asyncio.run(create())
+    """The service itself does it when it starts."""
+    with tempfile.TemporaryDirectory(prefix="bench-logs-") as logs, running(SERVICE, url, Path(logs)):
+        pass

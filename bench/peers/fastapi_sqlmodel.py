@@ -187,7 +187,7 @@ async def list_tasks(
         query = query.where(col(Task.priority).in_(priority))
     column = SORTS[sort.removeprefix("-")]
     if sort.startswith("-"):
-        query = query.order_by(column.desc().nulls_last(), col(Task.id).desc())
+        query = query.order_by(column.desc().nulls_first(), col(Task.id).desc())
     else:
         query = query.order_by(column.asc().nulls_last(), col(Task.id))
     return list((await session.exec(query.limit(limit))).all())
