@@ -5,6 +5,7 @@ Runs beside the service, for as long as it takes: a database that is away at sta
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from advanced_alchemy.config.asyncio import AlembicAsyncConfig, SQLAlchemyAsyncConfig
@@ -24,17 +25,27 @@ log: Final = logging.getLogger(__name__)
 
 
 class SchemaMissing(Exception):
-    """The schema is not there, and this process was told not to make it."""
+    """The schema is not there, and this process cannot make it, or was told not to."""
 
 
 class BringUp:
     """Opens the pool for requests once the schema is right."""
 
-    def __init__(self, server: DatabaseServer, pool: Pool, migrations: SQLAlchemyAsyncConfig, *, migrate: bool) -> None:
+    def __init__(
+        self,
+        server: DatabaseServer,
+        pool: Pool,
+        migrations: SQLAlchemyAsyncConfig,
+        *,
+        migrate: bool,
+        check: Callable[[Any], Awaitable[None]] | None = None,
+    ) -> None:
+        """`check` gets a connection and raises `SchemaMissing` if something that is not ours to make is not there."""
         self._server = server
         self._pool = pool
         self._migrations = migrations
         self._migrate = migrate
+        self._check = check
         self._said: str | None = None
         self.trouble: str | None = "starting"
         """Why requests are not served yet; None once they are."""
@@ -54,6 +65,15 @@ class BringUp:
                 return
 
     async def _attempt(self) -> None:
+        await self._migrated()
+        if self._check is not None:
+            connection = await self._server.connect()
+            try:
+                await self._check(connection)
+            finally:
+                connection.terminate()
+
+    async def _migrated(self) -> None:
         found = await schema_version(self._server)
         if found == HEAD:
             return

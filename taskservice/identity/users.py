@@ -12,6 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
+from taskservice.database.bringup import SchemaMissing
 from taskservice.database.pool import Pool
 from taskservice.problems import NotReady, UnknownUser
 
@@ -34,7 +35,7 @@ Fetch = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
 logger = logging.getLogger(__name__)
 
 
-class UsersTableError(Exception):
+class UsersTableError(SchemaMissing):
     """The users table cannot be used, and why, in words for the operator."""
 
 
@@ -109,6 +110,15 @@ class RegisteredUsers:
             self._remember(user_id, exists)
         if not exists:
             raise UnknownUser
+
+    async def check(self, connection: Any) -> None:
+        """Raises `UsersTableError` if the table cannot be used."""
+
+        async def fetch(sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
+            rows: Sequence[Any] = await connection.fetch(sql, *arguments)
+            return rows
+
+        self._table = await find_users_table(self._name, fetch)
 
     async def _look(self, user_id: str) -> bool:
         try:
