@@ -4,11 +4,9 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from advanced_alchemy.extensions.litestar import SQLAlchemyInitPlugin
 from litestar import Litestar
-from litestar.config.app import AppConfig
 from litestar.datastructures import State
 from litestar.middleware import DefineMiddleware
 from litestar.types import ControllerRouterHandler
@@ -23,6 +21,7 @@ from taskservice.database.urls import BadDatabaseUrl
 from taskservice.identity.middleware import Authentication
 from taskservice.identity.tokens import TokenVerifier
 from taskservice.identity.users import RegisteredUsers
+from taskservice.migration_commands import MigrationCommands
 from taskservice.problems import Problem
 from taskservice.settings import Settings, SettingsError, load_settings
 from taskservice.tasks.controllers import TaskController, TaskService, UserTaskController
@@ -38,27 +37,20 @@ FIRST_WAIT_SECONDS: Final = 3.0
 """So long a start waits for the database; after that it serves what needs none, and the rest as soon as it can."""
 
 
-class MigrationCommands(SQLAlchemyInitPlugin):
-    """Brings `litestar database …`. Nothing at requests: they have their own pool and commit themselves."""
-
-    def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        return app_config
-
-
 def create_app(settings: Settings | None = None) -> Litestar:
     """The application. Starts nothing and reaches nothing before its lifespan begins."""
     try:
         settings = settings or load_settings()
         server = DatabaseServer(settings)
+        verifier = TokenVerifier(settings)
     except (SettingsError, BadDatabaseUrl) as error:
         print(f"taskservice cannot start:\n{error}", file=sys.stderr)  # noqa: T201 (there is no log yet)
         raise SystemExit(2) from None
     log = configure_logging(settings)
     pool = Pool(server.connect, size=settings.database_connections, deadline=settings.database_deadline)
     migrations = migrations_config(server)
-    bring_up = BringUp(server, pool, migrations, migrate=settings.migrate)
-    verifier = TokenVerifier(settings)
     users = RegisteredUsers(settings.users_table, pool) if settings.users == "registered" else None
+    bring_up = BringUp(server, pool, migrations, migrate=settings.migrate, check=users.check if users else None)
     # For the maintenance methods of advanced-alchemy's repository; it opens no connection before one is used.
     engine = create_async_engine("postgresql+asyncpg://", async_creator=server.connect, poolclass=NullPool)
     tasks = TaskRepository(pool, AsyncSession(engine))
@@ -103,7 +95,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         exception_handlers={Exception: problem_response},
         after_exception=[remember_cause],
         openapi_config=openapi_config(settings),
-        plugins=[MigrationCommands(cast("Any", migrations))],
+        plugins=[MigrationCommands(migrations)],
         lifespan=[lifespan],
         state=State(
             {"task_service": TaskService(settings, pool, tasks), "database_server": server, "settings": settings}

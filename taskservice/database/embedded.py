@@ -109,15 +109,18 @@ class EmbeddedPostgres:
     def ensure_running(self) -> str:
         """Start the server unless it runs, and return the service's URL once a query has been answered."""
         with self._one_thread:
-            account = self._prepare_home()
-            with self._only_starter():
-                self._join_users()
-                try:
-                    self._create_cluster(account)
-                    self._start_unless_answering(account)
-                except BaseException:
-                    self._leave_users()
-                    raise
+            try:
+                account = self._prepare_home()
+                with self._only_starter():
+                    self._join_users()
+                    try:
+                        self._create_cluster(account)
+                        self._start_unless_answering(account)
+                    except BaseException:
+                        self._leave_users()
+                        raise
+            except (OSError, subprocess.SubprocessError) as error:
+                raise EmbeddedPostgresError(f"cannot use {self.home} for the embedded PostgreSQL: {error}") from error
             return self.url()
 
     def stop(self) -> None:
@@ -149,17 +152,14 @@ class EmbeddedPostgres:
     # Who owns what
 
     def _prepare_home(self) -> _Account:
-        try:
-            self.data_dir.mkdir(parents=True, exist_ok=True)
-            owner = self.data_dir.stat().st_uid
-            if self.cluster.is_dir():
-                owner = self.cluster.stat().st_uid
-            account = _Account.to_run_as(owner)
-            if not self.home.is_dir():
-                self.home.mkdir(mode=0o700, exist_ok=True)
-                self._give_to_owner_of_data(self.home)
-        except OSError as error:
-            raise EmbeddedPostgresError(f"cannot use {self.data_dir} for the embedded PostgreSQL: {error}") from error
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        if self.cluster.is_dir():
+            account = _Account.owning(self.cluster)
+        else:
+            account = _Account.for_new_cluster_in(self.data_dir)
+        if not self.home.is_dir():
+            self.home.mkdir(mode=0o700, exist_ok=True)
+            self._give_to_owner_of_data(self.home)
         return account
 
     def _give_to_owner_of_data(self, path: Path) -> None:
@@ -248,7 +248,8 @@ class EmbeddedPostgres:
 
     def _write_who_may_connect(self, account: _Account) -> None:
         """Rewritten at every start: the account that runs the service may have been renamed or have changed."""
-        names = sorted({"root", account.name, _name_of(os.geteuid())} - {"nobody"})
+        # Whoever else runs as nobody is no friend of ours; we are root then.
+        names = sorted({"root", account.name or "root", _name_of(os.geteuid())} - {"nobody"})
         lines = [f'taskservice "{name}" {role}\n' for name in names for role in (SERVICE_ROLE, SUPERUSER)]
         _replace(self.cluster / "pg_ident.conf", "".join(lines), account)
 
@@ -435,22 +436,32 @@ class _Account:
 
     uid: int
     gid: int
-    name: str
+    name: str | None
+    """None where a data directory came from another machine. Good enough for the server, not for `initdb`."""
     is_another: bool
 
     @classmethod
-    def to_run_as(cls, owner: int) -> _Account:
+    def owning(cls, cluster: Path) -> _Account:
+        owner, mine = cluster.stat(), os.geteuid()
+        if mine == 0 != owner.st_uid:
+            with contextlib.suppress(KeyError):
+                return cls(owner.st_uid, owner.st_gid, pwd.getpwuid(owner.st_uid).pw_name, is_another=True)
+            return cls(owner.st_uid, owner.st_gid, None, is_another=True)
+        if owner.st_uid != mine:
+            raise EmbeddedPostgresError(f"the embedded PostgreSQL's data in {cluster} belongs to another user")
+        if mine == 0:
+            raise EmbeddedPostgresError(f"{cluster} belongs to root, whom PostgreSQL refuses: give it to another user")
+        return cls(mine, owner.st_gid, _name_of(mine), is_another=False)
+
+    @classmethod
+    def for_new_cluster_in(cls, directory: Path) -> _Account:
         mine = os.geteuid()
         if mine != 0:
-            if owner != mine:
-                raise EmbeddedPostgresError(
-                    f"the embedded PostgreSQL's data belongs to {_name_of(owner)}, not to {_name_of(mine)}"
-                )
             return cls(mine, os.getegid(), _name_of(mine), is_another=False)
-        try:
-            entry = pwd.getpwuid(owner) if owner != 0 else pwd.getpwnam("nobody")
-        except KeyError as error:
-            raise EmbeddedPostgresError(f"PostgreSQL cannot run as root, and there is no other user: {error}") from None
+        entry = pwd.getpwnam("nobody")
+        if directory.stat().st_uid != 0:
+            with contextlib.suppress(KeyError):
+                entry = pwd.getpwuid(directory.stat().st_uid)
         return cls(entry.pw_uid, entry.pw_gid, entry.pw_name, is_another=True)
 
     def run(
