@@ -153,10 +153,8 @@ class EmbeddedPostgres:
 
     def _prepare_home(self) -> _Account:
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        if self.cluster.is_dir():
-            account = _Account.owning(self.cluster)
-        else:
-            account = _Account.for_new_cluster_in(self.data_dir)
+        exists = self._is_cluster()
+        account = _Account.owning(self.cluster) if exists else _Account.for_new_cluster_in(self.data_dir)
         if not self.home.is_dir():
             self.home.mkdir(mode=0o700, exist_ok=True)
             self._give_to_owner_of_data(self.home)
@@ -210,8 +208,11 @@ class EmbeddedPostgres:
 
     # The cluster
 
+    def _is_cluster(self) -> bool:
+        return (self.cluster / "PG_VERSION").is_file()
+
     def _create_cluster(self, account: _Account) -> None:
-        if (self.cluster / "PG_VERSION").is_file():
+        if self._is_cluster():
             return
         if self.cluster.is_dir() and any(self.cluster.iterdir()):
             raise EmbeddedPostgresError(

@@ -357,7 +357,7 @@ class TestPlaces:
         installed = embedded._binaries(embedded.NEW_CLUSTERS_ARE).parent
         shutil.copytree(installed, private / "install", ignore=shutil.ignore_patterns("*.a", "include"))
         monkeypatch.setattr(embedded, "COPIES_FOR_ROOT", directory / "copies")
-        account = embedded._Account.to_run_as(os.geteuid())
+        account = embedded._Account.for_new_cluster_in(directory)
         for _ in range(2):
             assert account._can_run(account.reachable(private / "install" / "bin"))
         assert private.stat().st_mode & 0o777 == 0o700

@@ -1,23 +1,16 @@
 """Every form of URL that providers print leads to the right connection, and no other is accepted in silence."""
 
-import asyncio
-import contextlib
-import datetime as dt
 import ssl
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from taskservice.database.urls import BadDatabaseUrl, ConnectionTarget, read_database_url
 from tests.support.postgres import ThrowawayPostgres
+from tests.support.tls import tls_in_front_of
 
 NEON = (
     "postgresql://neondb_owner:npg_S3cr3t@ep-cool-darkness-123456-pooler.us-east-2.aws.neon.tech/neondb"
@@ -245,7 +238,7 @@ class TestRealConnections:
         self, postgres: ThrowawayPostgres, tmp_path: Path, negotiation: str
     ) -> None:
         at_once = negotiation == "direct"
-        async with tls_in_front_of(postgres, tmp_path, names=["localhost"], at_once=at_once) as port:
+        async with tls_in_front_of(postgres.socket, tmp_path, names=["localhost"], at_once=at_once) as port:
             url = f"postgresql://taskservice@localhost:{port}/taskservice?sslmode=require"
             url += f"&sslnegotiation={negotiation}&sslrootcert={tmp_path / 'authority.pem'}"
             connection = await asyncpg.connect(**read_database_url(url).asyncpg_arguments())
@@ -257,7 +250,7 @@ class TestRealConnections:
     async def test_a_certificate_of_an_unknown_authority_is_refused(
         self, postgres: ThrowawayPostgres, tmp_path: Path
     ) -> None:
-        async with tls_in_front_of(postgres, tmp_path, names=["localhost"]) as port:
+        async with tls_in_front_of(postgres.socket, tmp_path, names=["localhost"]) as port:
             url = f"postgresql://taskservice@localhost:{port}/taskservice"
             with pytest.raises(ssl.SSLCertVerificationError):
                 await asyncpg.connect(**read_database_url(f"{url}?sslmode=require").asyncpg_arguments())
@@ -267,75 +260,9 @@ class TestRealConnections:
     async def test_a_certificate_for_another_name_is_refused_unless_only_the_authority_counts(
         self, postgres: ThrowawayPostgres, tmp_path: Path
     ) -> None:
-        async with tls_in_front_of(postgres, tmp_path, names=["elsewhere.example"]) as port:
+        async with tls_in_front_of(postgres.socket, tmp_path, names=["elsewhere.example"]) as port:
             url = f"postgresql://taskservice@localhost:{port}/taskservice?sslrootcert={tmp_path / 'authority.pem'}"
             with pytest.raises(ssl.SSLCertVerificationError):
                 await asyncpg.connect(**read_database_url(f"{url}&sslmode=require").asyncpg_arguments())
             connection = await asyncpg.connect(**read_database_url(f"{url}&sslmode=verify-ca").asyncpg_arguments())
             await connection.close()
-
-
-@contextlib.asynccontextmanager
-async def tls_in_front_of(
-    postgres: ThrowawayPostgres, directory: Path, names: list[str], *, at_once: bool = False
-) -> AsyncIterator[int]:
-    """A TLS end on a free port of 127.0.0.1 (the wheel has none), after the client asks for it or `at_once`."""
-    context = _server_context(directory, names)
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        beginning = await reader.readexactly(8)
-        assert beginning == b"\x00\x00\x00\x08\x04\xd2\x16\x2f"  # SSLRequest
-        writer.write(b"S")
-        await writer.drain()
-        with contextlib.suppress(ssl.SSLError, OSError):
-            await writer.start_tls(context)
-            await pipe(reader, writer)
-
-    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        up_reader, up_writer = await asyncio.open_unix_connection(str(postgres.socket))
-
-        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(OSError):
-                while data := await source.read(65536):
-                    sink.write(data)
-                    await sink.drain()
-            sink.close()
-
-        await asyncio.gather(copy(reader, up_writer), copy(up_reader, writer))
-
-    if at_once:
-        server = await asyncio.start_server(pipe, "127.0.0.1", 0, ssl=context)
-    else:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-
-
-def _server_context(directory: Path, names: list[str]) -> ssl.SSLContext:
-    now = dt.datetime.now(dt.UTC)
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority of a test")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=5))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    authority = directory / "authority.pem"
-    authority.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    secret = directory / "key.pem"
-    secret.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(authority, secret)
-    context.set_alpn_protocols(["postgresql"])
-    return context
