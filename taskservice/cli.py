@@ -1,22 +1,30 @@
-"""The commands that join `litestar`. Loaded at every call of it, so it stays light."""
+"""The commands that join `litestar`. Loaded at every call of it, so each command imports what it needs when it runs."""
 
+import asyncio
+import datetime as dt
 import os
+import re
+import sys
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import rich_click as click
 from dotenv import dotenv_values
 
+if TYPE_CHECKING:
+    from taskservice.settings import Settings
+
 
 def _prepare_environment() -> None:
-    """Give `litestar.toml` and `.env` of this directory their meaning before Litestar looks for its app."""
-    for name, value in dotenv_values(".env").items() if Path(".env").is_file() else ():
-        if value:
-            os.environ.setdefault(name, value)
-    toml = Path("litestar.toml")
-    if toml.is_file():
+    """Give `.env` and `litestar.toml` of this directory their meaning before Litestar looks for its app."""
+    if Path(".env").is_file():
+        for name, value in dotenv_values(".env").items():
+            if value:
+                os.environ.setdefault(name, value)
+    if Path("litestar.toml").is_file():
         try:
-            server = tomllib.loads(toml.read_text("utf-8")).get("litestar", {})
+            server = tomllib.loads(Path("litestar.toml").read_text("utf-8")).get("litestar", {})
         except ValueError:
             return  # the settings say what is wrong with it
         for key in ("app", "host", "port"):
@@ -27,16 +35,107 @@ def _prepare_environment() -> None:
 _prepare_environment()
 
 
-@click.command()
-def token() -> None:
-    """x"""
+class Span(click.ParamType[dt.timedelta]):
+    """`90s`, `15m`, `24h` or `7d`."""
+
+    name = "span"
+    _units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}  # noqa: RUF012 (click's attribute style)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dt.timedelta:
+        if isinstance(value, dt.timedelta):
+            return value
+        found = re.fullmatch(r"([1-9][0-9]{0,6})([smhd])", str(value))
+        if found is None:
+            self.fail(f"{value!r} is not a span such as 90s, 15m, 24h or 7d", param, ctx)
+        return dt.timedelta(**{self._units[found[2]]: int(found[1])})
 
 
 @click.command()
-def purge() -> None:
-    """x"""
+@click.argument("user")
+@click.option("--email", help="The e-mail address that the token carries.")
+@click.option("--ttl", type=Span(), default="24h", show_default=True, help="How long the token is good.")
+def token(user: str, email: str | None, ttl: dt.timedelta) -> None:
+    """Print a bearer token for USER, signed with the shared secret."""
+    from taskservice.identity.tokens import issue_token  # noqa: PLC0415
+
+    try:
+        click.echo(issue_token(_settings(), user, email=email, ttl=ttl))
+    except ValueError as error:
+        _give_up(str(error))
 
 
 @click.command()
-def doctor() -> None:
-    """x"""
+@click.option("--older-than", type=click.IntRange(0, 36500), metavar="DAYS", help="Default: the policy retention_days.")
+@click.option("--orphans", is_flag=True, help="Also everything of users who are gone from the users table.")
+def purge(older_than: int | None, orphans: bool) -> None:
+    """Remove old trash, old tombstones and spent idempotency keys for good."""
+    from taskservice.database.failures import describe  # noqa: PLC0415
+    from taskservice.database.urls import BadDatabaseUrl  # noqa: PLC0415
+    from taskservice.tasks.maintenance import UsersTableEmpty  # noqa: PLC0415
+
+    settings = _settings()
+    days = settings.retention_days if older_than is None else older_than
+    try:
+        lines = asyncio.run(_purge(settings, dt.timedelta(days=days), orphans=orphans))
+    except (UsersTableEmpty, BadDatabaseUrl) as error:
+        _give_up(str(error))
+    except Exception as error:  # noqa: BLE001 (an operator is served by one line, not by a stack)
+        _give_up(f"the database cannot be purged: {describe(error)}; `litestar doctor` says more")
+    for line in lines:
+        click.echo(line)
+
+
+async def _purge(settings: "Settings", older_than: dt.timedelta, *, orphans: bool) -> list[str]:
+    from sqlalchemy import NullPool  # noqa: PLC0415
+    from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine  # noqa: PLC0415
+
+    from taskservice.database.server import DatabaseServer  # noqa: PLC0415
+    from taskservice.tasks import maintenance  # noqa: PLC0415
+
+    server = DatabaseServer(settings)
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=server.connect, poolclass=NullPool)
+    try:
+        async with AsyncSession(engine) as session:
+            purged = await maintenance.purge(session, older_than=older_than)
+            lines = [
+                f"{purged.tasks} deleted tasks, {purged.tombstones} tombstones, "
+                f"{purged.idempotency_keys} idempotency keys removed"
+            ]
+            if orphans:
+                left = await maintenance.purge_orphans(session, settings.users_table)
+                lines.append(f"{left.users} users who are gone, with {left.tasks} tasks, removed")
+            return lines
+    finally:
+        await engine.dispose()
+        await asyncio.to_thread(server.stop)
+
+
+@click.command()
+@click.option("--token", "given", metavar="TOKEN", help="Say in plain words why this token would be refused.")
+def doctor(given: str | None) -> None:
+    """Check settings, database, migrations and keys, and say what is wrong and what to do about it."""
+    from taskservice.doctor import examine  # noqa: PLC0415
+
+    findings = asyncio.run(examine(given))
+    width = max(len(finding.what) for finding in findings)
+    for finding in findings:
+        mark = click.style("✓", fg="green") if finding.good else click.style("✗", fg="red")
+        click.echo(f"{mark} {finding.what:<{width}}  {finding.found}")
+        if finding.remedy:
+            click.echo(f"  {'':<{width}}  → {finding.remedy}")
+    if not all(finding.good for finding in findings):
+        sys.exit(1)
+
+
+def _settings() -> "Settings":
+    from taskservice.settings import SettingsError, load_settings  # noqa: PLC0415
+
+    try:
+        return load_settings()
+    except SettingsError as error:
+        _give_up(str(error))
+
+
+def _give_up(message: str) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(2)

@@ -1,0 +1,108 @@
+"""`litestar doctor`: is everything in order here, and if not, what to do."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from msgspec import Struct
+
+from taskservice.database.bringup import schema_version
+from taskservice.database.embedded import EmbeddedPostgresError
+from taskservice.database.failures import describe
+from taskservice.database.migrations import HEAD
+from taskservice.database.server import DatabaseServer
+from taskservice.database.urls import BadDatabaseUrl
+from taskservice.identity.explain import explain
+from taskservice.identity.jwks import FetchError, IssuerKeys
+from taskservice.identity.users import UsersTableError, find_users_table
+from taskservice.settings import Settings, SettingsError, load_settings
+
+
+class Finding(Struct, frozen=True):
+    """One line of the report."""
+
+    good: bool
+    what: str
+    found: str
+    remedy: str = ""
+
+
+async def examine(token: str | None = None) -> list[Finding]:
+    """Look at everything that can be wrong, in the order in which it matters."""
+    try:
+        settings = load_settings()
+        server = DatabaseServer(settings)
+    except SettingsError as error:
+        return [Finding(False, "settings", problem, "docs/configuration.md lists all") for problem in error.problems]
+    except BadDatabaseUrl as error:
+        return [Finding(False, "settings", str(error), "paste the URL as your provider prints it")]
+    findings = [Finding(True, "settings", f"{settings.env}, {len(settings.warnings)} warnings")]
+    findings += [Finding(False, "settings", warning) for warning in settings.warnings]
+    try:
+        findings += [finding async for finding in _database(settings, server)]
+    finally:
+        await asyncio.to_thread(server.stop)
+    findings += [finding async for finding in _keys(settings)]
+    if token is not None:
+        reasons = await explain(token, settings)
+        findings += [Finding(False, "token", reason) for reason in reasons]
+        if not reasons:
+            findings.append(Finding(True, "token", "would be accepted"))
+    return findings
+
+
+async def _database(settings: Settings, server: DatabaseServer) -> AsyncIterator[Finding]:
+    try:
+        connection = await server.connect()
+    except EmbeddedPostgresError as error:
+        yield Finding(False, "database", str(error))
+        return
+    except Exception as error:  # noqa: BLE001 (whatever it is, it is what the doctor is asked about)
+        yield Finding(False, "database", f"{server.description}: {describe(error)}")
+        return
+    try:
+        version = await connection.fetchval("SHOW server_version")
+        yield Finding(True, "database", f"{server.description}: PostgreSQL {version}")
+        yield await _schema(server)
+        if settings.users == "registered":
+            yield await _users_table(settings, connection)
+    finally:
+        await connection.close()
+
+
+async def _schema(server: DatabaseServer) -> Finding:
+    version = await schema_version(server)
+    if version == HEAD:
+        return Finding(True, "migrations", f"up to date ({version})")
+    return Finding(
+        False, "migrations", f"at {version or 'nothing'}, wanted is {HEAD}", "run `litestar database upgrade`, or start"
+    )
+
+
+async def _users_table(settings: Settings, connection: Any) -> Finding:
+    async def fetch(sql: str, arguments: Any) -> Any:
+        return await connection.fetch(sql, *arguments)
+
+    try:
+        await find_users_table(settings.users_table, fetch)
+    except UsersTableError as error:
+        return Finding(False, "users table", str(error))
+    return Finding(True, "users table", f'"{settings.users_table}" is there')
+
+
+async def _keys(settings: Settings) -> AsyncIterator[Finding]:
+    if settings.secrets:
+        made = "made up for development" if settings.generated_secret else f"{len(settings.secrets)} in use"
+        yield Finding(True, "shared secret", f"{made}; `litestar token USER` signs with it")
+    if settings.jwks_url:
+        keys = IssuerKeys(settings.jwks_url)
+        try:
+            await keys.fetch()
+        except FetchError as error:
+            yield Finding(
+                False, "JWKS", f"{settings.jwks_url}: {error}", "is Better Auth running, and is its jwt() plugin on?"
+            )
+        else:
+            yield Finding(True, "JWKS", f"{settings.jwks_url}: reachable")
+        finally:
+            await keys.close()
