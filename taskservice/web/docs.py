@@ -34,6 +34,7 @@ from taskservice import __version__
 from taskservice.identity.middleware import PUBLIC
 from taskservice.problems import NotFound, Problem, catalogue
 from taskservice.settings import Settings
+from taskservice.web.api_description import operation_id
 
 FOREVER: Final = CacheControlHeader(public=True, max_age=31_536_000, immutable=True).to_header()
 TYPES: Final = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
@@ -60,6 +61,7 @@ def openapi_config(settings: Settings) -> OpenAPIConfig:
             security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")}
         ),
         security=[{"bearer": []}],
+        operation_id_creator=operation_id,
         render_plugins=[_Document()],
         openapi_router=Router(
             "/schema", route_handlers=[], include_in_schema=False, opt={PUBLIC: True}, after_request=_in_our_shape
