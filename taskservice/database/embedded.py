@@ -516,16 +516,14 @@ class _Account:
         copy = COPIES_FOR_ROOT / f"{installed.name}-{_identity(binaries / 'postgres').replace(':', '-')}"
         if not copy.is_dir():
             try:
-                COPIES_FOR_ROOT.mkdir(mode=0o755, parents=True, exist_ok=True)
-                unfinished = Path(tempfile.mkdtemp(dir=COPIES_FOR_ROOT))
-                for part in ("bin/postgres", "bin/initdb"):
-                    (unfinished / part).parent.mkdir(exist_ok=True)
-                    shutil.copy(installed / part, unfinished / part)
-                shutil.copytree(installed / "lib" / "postgresql", unfinished / "lib" / "postgresql")
-                shutil.copytree(installed / "share", unfinished / "share")
-                unfinished.chmod(0o755)
-                with contextlib.suppress(OSError):  # somebody else was quicker
-                    unfinished.rename(copy)
+                with contextlib.suppress(FileExistsError):
+                    COPIES_FOR_ROOT.mkdir()
+                    COPIES_FOR_ROOT.chmod(0o755)  # whatever the umask
+                with tempfile.TemporaryDirectory(dir=COPIES_FOR_ROOT) as temporary:
+                    unfinished = Path(temporary) / "installed"
+                    shutil.copytree(installed, unfinished, ignore=shutil.ignore_patterns("include", "*.a", "pkgconfig"))
+                    with contextlib.suppress(OSError):  # somebody else was quicker
+                        unfinished.rename(copy)
             except OSError as error:
                 raise EmbeddedPostgresError(
                     f"PostgreSQL cannot run as root, and {self.name} can reach neither {binaries} nor a copy: {error}"
