@@ -9,7 +9,7 @@ from taskservice.problems import FieldError, ValidationFailed
 from taskservice.settings import Settings
 from taskservice.tasks import fields
 from taskservice.tasks.fields import Fields, Invalid
-from taskservice.tasks.shapes import TaskChange, TaskCreate
+from taskservice.tasks.shapes import TaskChange, TaskCreate, TaskImport
 
 
 class Bodies:
@@ -28,6 +28,10 @@ class Bodies:
         required = () if self._generates_titles else ("title",)
         self._create = Fields(task, required=required, ignored=fields.READ_ONLY)
         self._change = Fields(task, ignored=fields.READ_ONLY)
+        past = {"id": fields.identifier, "created_at": fields.instant, "completed_at": fields.optional_instant}
+        self._import = Fields(
+            {**task, **past}, required=("id", "title", "created_at"), ignored=("user_id", "updated_at")
+        )
         self._completion = Fields({"completed": fields.boolean}, required=("completed",), ignored=fields.READ_ONLY)
 
     def create(self, document: Any) -> TaskCreate:
@@ -70,6 +74,16 @@ class Bodies:
         if values.pop("completed", False):
             values["status"] = rules.COMPLETED
         return TaskCreate(**values)
+
+    def read_import(self, document: Any, errors: list[FieldError], *, at: str, index: int) -> TaskImport | None:
+        known = len(errors)
+        values = self._import.read(document, errors, at=at, index=index)
+        _settle_status(values, errors, at, index)
+        if len(errors) > known:
+            return None
+        if values.pop("completed", False):
+            values["status"] = rules.COMPLETED
+        return TaskImport(**values)
 
     def read_change(
         self, document: Any, errors: list[FieldError], *, at: str = "", index: int | None = None

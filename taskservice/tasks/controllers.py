@@ -12,20 +12,25 @@ from taskservice import rules
 from taskservice.database.pool import Pool
 from taskservice.identity.guards import requires_path_owner
 from taskservice.identity.tokens import Principal
-from taskservice.problems import ForeignTask, PreconditionFailed, TaskNotFound, ValidationFailed
+from taskservice.problems import FieldError, ForeignTask, PreconditionFailed, TaskNotFound, ValidationFailed
 from taskservice.settings import Settings
 from taskservice.tasks import fields, listing
 from taskservice.tasks.batch import BatchAnswer, carry_out, read_batch
 from taskservice.tasks.bodies import Bodies
 from taskservice.tasks.changes import ChangePage, change_page, read_position
+from taskservice.tasks.export import FORMATS, export
 from taskservice.tasks.fields import Invalid
 from taskservice.tasks.idempotency import Kept, read_idempotency_key
+from taskservice.tasks.importing import Imported, read_import, take_in
 from taskservice.tasks.listing import PATH_SURFACE, TOKEN_SURFACE, Question, Surface
 from taskservice.tasks.repository import ID, REVISION, Edit, Edited, Page, Row, TaskRepository
 from taskservice.tasks.shapes import Task, TrashedTask, etag, task_from, trashed_from
-from taskservice.web.answers import Answer, Header, etag_header
+from taskservice.web.answers import Answer, Download, Header, etag_header
 from taskservice.web.body import MERGE_PATCH, read_json, read_optional_json
 from taskservice.web.conditions import header, if_match, if_none_match
+
+ERRORS_SHOWN: Final = 100
+"""Of an import; a longer list helps nobody."""
 
 Call = Request[Principal, Any, Any]
 Answered = TypeVar("Answered")
@@ -138,6 +143,38 @@ class TaskController(Controller):
         page = await _of(request).tasks.changes(owner, position.seen, limit=limit, living_only=position.first)
         return Answer(change_page(owner, position, page))
 
+    @get("/export")
+    async def export_tasks(self, request: Call) -> Download:
+        """All tasks as a file, streamed."""
+        found, errors = listing.read_parameters(request.scope["query_string"], ("format",))
+        name = _choice(found, errors, "format", tuple(FORMATS))
+        if errors:
+            raise ValidationFailed(errors)
+        form = FORMATS[name]
+        pieces = export(_of(request).tasks, request.user.user_id, form)
+        attachment = f'attachment; filename="tasks.{form.extension}"'
+        return Download(
+            await anext(pieces),
+            pieces,
+            (b"content-type", form.media_type.encode()),
+            (b"content-disposition", attachment.encode()),
+        )
+
+    @post("/import", status_code=200, request_max_body_size=rules.IMPORT_BODY_MAX)
+    async def import_tasks(self, request: Call) -> Answer[Imported]:
+        """Take back an export: all or nothing, ids kept."""
+        found, errors = listing.read_parameters(request.scope["query_string"], ("existing", "dry_run"))
+        existing = _choice(found, errors, "existing", ("skip", "update"))
+        dry_run = _choice(found, errors, "dry_run", ("false", "true")) == "true"
+        imports = read_import(await read_json(request), _of(request).bodies, errors)
+        if errors:
+            raise ValidationFailed(errors[:ERRORS_SHOWN])
+
+        async def work(tasks: TaskRepository) -> Answer[Imported]:
+            return Answer(await take_in(tasks, request.user, imports, existing=existing, dry_run=dry_run))
+
+        return await _once(request, work, always_transact=True)
+
     # ---- one task
 
     @get("/{task_id:str}")
@@ -180,14 +217,10 @@ class TaskController(Controller):
     async def delete_task(self, request: Call) -> Answer[None]:
         """Move a task to the trash, or remove it for good."""
         found, errors = listing.read_parameters(request.scope["query_string"], ("permanent",))
-        permanent = found.get("permanent", ["false"])[0]
-        if permanent not in {"true", "false"}:
-            errors.append(
-                Invalid("one_of", "must be true or false", allowed=("true", "false")).at("permanent", "query")
-            )
+        permanent = _choice(found, errors, "permanent", ("false", "true")) == "true"
         if errors:
             raise ValidationFailed(errors)
-        for_good = permanent == "true" or _of(request).hard_delete
+        for_good = permanent or _of(request).hard_delete
         await self._edit(request, to_trash=True, for_good=for_good)
         return Answer(None, 204)
 
@@ -262,6 +295,14 @@ def _link(request: Call, question: Question, page: Page) -> tuple[Header, ...]:
     parameters = [*question.asked, ("limit", str(question.limit)), ("cursor", page.next_cursor)]
     address = f"{request.scope['raw_path'].decode('ascii')}?{urlencode(parameters)}"
     return ((b"link", f'<{address}>; rel="next"'.encode("ascii")),)
+
+
+def _choice(found: dict[str, list[str]], errors: list[FieldError], name: str, allowed: tuple[str, ...]) -> Any:
+    """One of the allowed words, the first of them by default."""
+    word = found.get(name, [allowed[0]])[0]
+    if word not in allowed:
+        errors.append(Invalid("one_of", f"must be one of {', '.join(allowed)}", allowed=allowed).at(name, "query"))
+    return word
 
 
 def _no_parameters(request: Call) -> None:

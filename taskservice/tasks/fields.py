@@ -119,6 +119,10 @@ def instant(value: Any) -> dt.datetime:
     return found
 
 
+def optional_instant(value: Any) -> dt.datetime | None:
+    return None if value is None else instant(value)
+
+
 status: Final = one_of(*rules.STATUSES)
 priority: Final = one_of(*rules.PRIORITIES)
 

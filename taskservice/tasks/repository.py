@@ -9,6 +9,7 @@ import datetime as dt
 import uuid
 from collections.abc import Sequence
 from copy import copy
+from enum import Enum
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
@@ -63,6 +64,14 @@ class Edited(Struct, frozen=True):
 
     matched: bool
     row: Row
+
+
+class Standing(Enum):
+    """Where an id stands for a user."""
+
+    LIVE = "live"
+    TRASHED = "trashed"
+    FOREIGN = "foreign"
 
 
 class Change(Struct, frozen=True):
@@ -370,6 +379,16 @@ _FOREIGN: Final = Statement(
         tasks.c.deleted_at.is_(None),
     )
 )
+_STANDING: Final = Statement(
+    sa.select(
+        tasks.c.id,
+        sa.case(
+            (tasks.c.user_id != _user, Standing.FOREIGN.value),
+            (tasks.c.deleted_at.is_(None), Standing.LIVE.value),
+            else_=Standing.TRASHED.value,
+        ),
+    ).where(tasks.c.id == sa.any_(sa.bindparam("ids", type_=postgresql.ARRAY(sa.Uuid))))
+)
 _REVISION: Final = Statement(sa.select(users.c.revision).where(users.c.id == _user))
 
 
@@ -418,6 +437,11 @@ class TaskRepository(SQLAlchemyAsyncRepository[Task]):  # type: ignore[type-var]
         """Whether one of these tasks exists, alive, and is somebody else's."""
         args = _FOREIGN.args(ids=list(task_ids), user_id=owner)
         return await self._queries.fetchrow(_FOREIGN.sql, args, repeatable=True) is not None
+
+    async def standing(self, owner: str, task_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Standing]:
+        """Which of these ids exist already, and as what."""
+        rows = await self._queries.fetch(_STANDING.sql, _STANDING.args(ids=list(task_ids), user_id=owner))
+        return {row[0]: Standing(row[1]) for row in rows}
 
     async def revision(self, owner: str) -> int:
         """The user's change counter."""

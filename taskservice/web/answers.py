@@ -1,5 +1,6 @@
 """Answers with a JSON body, encoded once and sent as they are."""
 
+from collections.abc import AsyncIterator
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -55,6 +56,25 @@ class Answer(Response[T]):
         if self.content is not None:
             headers += (_JSON, (b"content-length", b"%d" % len(body)))
         return Sent(self.status, headers, body)
+
+
+class Download(Response[bytes]):
+    """A file, sent as it comes. Its first piece is there before the answer starts, so that errors still can be said."""
+
+    def __init__(self, first: bytes, rest: AsyncIterator[bytes], *headers: Header) -> None:
+        self.first = first
+        self.rest = rest
+        self.extra_headers = headers
+
+    def to_asgi_response(self, *_: Any, **__: Any) -> Any:
+        return self._send
+
+    async def _send(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [*_PRIVATE, *self.extra_headers]})
+        await send({"type": "http.response.body", "body": self.first, "more_body": True})
+        async for piece in self.rest:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def etag_header(revision: int) -> Header:

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+import asyncpg
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import (
@@ -19,6 +20,7 @@ from taskservice.problems import (
     MethodNotAllowed,
     NotFound,
     Problem,
+    TaskExists,
     UriTooLong,
 )
 
@@ -36,6 +38,9 @@ def as_problem(error: Exception) -> Problem:
         kind = _OF_STATUS[error.status_code]
         said = isinstance(error, (NotFoundException, MethodNotAllowedException)) or kind is BodyTooLarge
         return kind(None if said else error.detail, headers=error.headers)
+    if isinstance(error, asyncpg.UniqueViolationError):
+        # Ids come from clients in an import only; two at once may bring the same.
+        return TaskExists()
     # The pool says so itself; this catches what fails on the way to a connection or while a stream is read.
     return InternalError() if classify(error) is None else DatabaseUnavailable()
 

@@ -6,6 +6,7 @@ Scalar.createApiReference("#scalar", {
   persistAuth: true,
   agent: { disabled: true },
   mcp: { disabled: true },
+  defaultOpenAllTags: true,
   showDeveloperTools: "never",
   hideClientButton: true,
 });
