@@ -37,9 +37,9 @@ def directory() -> Iterator[Path]:
     # Short, because a socket's path is; whatever a test leaves running there is ended.
     with tempfile.TemporaryDirectory(prefix="pg-") as name:
         yield Path(name)
-        for home in Path(name).rglob("postgresql"):
-            with contextlib.suppress(EmbeddedPostgresError):
-                EmbeddedPostgres(home.parent, durable=False).stop()
+        for cluster in Path(name).rglob("cluster"):
+            # Not by `stop`, which leaves it to those tests that still hold it.
+            EmbeddedPostgres(cluster.parent.parent)._shut_down()
 
 
 @pytest.fixture(scope="module")
