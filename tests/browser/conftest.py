@@ -1,0 +1,58 @@
+"""A real browser: Debian's Chromium, driven by Playwright, which downloads none of its own."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+from tests.browser.visits import Visit
+
+CHROMIUM = "/usr/bin/chromium"
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # Not one name is looked up, so that nothing can leave this machine, whatever a page tries.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+]
+
+Visiting = Callable[..., Awaitable[Visit]]
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    if shutil.which(CHROMIUM) is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def visiting(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[Visiting]:
+    """Opens pages like somebody with an empty profile. At the end nothing may have gone wrong in any of them.
+
+    `SCREENSHOTS=directory` keeps what each page looked like at the end.
+    """
+    visits: list[Visit] = []
+
+    async def visit(url: str, *, elsewhere: tuple[str, ...] = ()) -> Visit:
+        visits.append(await Visit.begin(browser, url, elsewhere))
+        return visits[-1]
+
+    yield visit
+    for number, visit_ in enumerate(visits):
+        directory = os.environ.get("SCREENSHOTS")
+        if directory:
+            name = f"{request.node.name}-{number}.png".replace("/", "_")
+            await visit_.page.screenshot(path=Path(directory) / name)
+        await visit_.context.close()
+        visit_.assert_clean()

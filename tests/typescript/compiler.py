@@ -1,0 +1,56 @@
+"""The TypeScript of a page of the documentation, compiled as strictly as the compiler can."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+PAGES = HERE.parents[1] / "docs"
+STRICT = {
+    "strict": True,
+    "noUncheckedIndexedAccess": True,
+    "exactOptionalPropertyTypes": True,
+    "noUnusedLocals": True,
+    "noImplicitReturns": True,
+    "target": "es2022",
+    "module": "nodenext",
+    "moduleResolution": "nodenext",
+    "lib": ["es2022", "dom"],
+    "types": [],
+}
+
+
+def installed(tool: str) -> str:
+    """The path of a tool of `package.json`."""
+    found = HERE / "node_modules" / ".bin" / tool
+    if not found.exists() or shutil.which("node") is None:
+        pytest.skip(f"{tool} is not installed: run `npm install` in tests/typescript")
+    return str(found)
+
+
+def code_of(page: str) -> str:
+    """All its blocks of TypeScript, in order, as one module."""
+    blocks = re.findall(r"^```ts\n(.*?)^```$", (PAGES / page).read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert blocks, f"docs/{page} shows no TypeScript"
+    return "\n".join(blocks)
+
+
+def compiled(directory: Path, *modules: Path) -> None:
+    """Compile modules in place, with what `package.json` names at hand."""
+    installed("tsc")
+    (directory / "node_modules").symlink_to(HERE / "node_modules")
+    (directory / "package.json").write_text('{"type": "module"}', "utf-8")
+    (directory / "tsconfig.json").write_text(
+        json.dumps({"compilerOptions": STRICT, "files": [module.name for module in modules]}), "utf-8"
+    )
+    run([installed("tsc"), "--project", str(directory)])
+
+
+def run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
