@@ -23,6 +23,7 @@ from taskservice.identity.tokens import TokenVerifier
 from taskservice.identity.users import RegisteredUsers
 from taskservice.migration_commands import MigrationCommands
 from taskservice.problems import Problem
+from taskservice.serving import RunCommand
 from taskservice.settings import Settings, SettingsError, load_settings
 from taskservice.tasks.controllers import TaskController, TaskService, UserTaskController
 from taskservice.tasks.repository import TaskRepository
@@ -32,6 +33,7 @@ from taskservice.web.head import HeadAsGet
 from taskservice.web.health import READY_SECONDS, health_routes
 from taskservice.web.problem_documents import problem_response
 from taskservice.web.request_log import RequestLog, configure_logging, remember_cause
+from taskservice.web.tracing import traced
 
 FIRST_WAIT_SECONDS: Final = 3.0
 """So long a start waits for the database; after that it serves what needs none, and the rest as soon as it can."""
@@ -95,7 +97,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         exception_handlers={Exception: problem_response},
         after_exception=[remember_cause],
         openapi_config=openapi_config(settings),
-        plugins=[MigrationCommands(migrations)],
+        plugins=[RunCommand(), MigrationCommands(migrations)],
         lifespan=[lifespan],
         state=State(
             {"task_service": TaskService(settings, pool, tasks), "database_server": server, "settings": settings}
@@ -106,5 +108,6 @@ def create_app(settings: Settings | None = None) -> Litestar:
     )
     app.on_shutdown.append(log.flush)
     inner: Any = HeadAsGet(app.asgi_handler)
-    app.asgi_handler = RequestLog(Cors(inner, settings.cors_origins, settings.cors_origin_regex), log, observe=observe)
+    outer = traced(Cors(inner, settings.cors_origins, settings.cors_origin_regex))
+    app.asgi_handler = RequestLog(outer, log, observe=observe)
     return app

@@ -177,6 +177,14 @@ class MethodNotAllowed(Problem):
     remedy = "Use one of the methods in the header `Allow`."
 
 
+# ---- 408: the request did not arrive
+
+
+class RequestTimeout(Problem):
+    status, code, title = 408, "request-timeout", "The request took too long to arrive"
+    remedy = "Send the head of a request within 10 seconds and its body within 30."
+
+
 # ---- 409, 410, 412: the state is not what the client thinks
 
 

@@ -50,6 +50,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     jwt_issuer: str | None
     jwt_audience: tuple[str, ...]
     metrics: bool
+    drain_seconds: int
     log_level: Literal["debug", "info", "warning", "error"]
     title: Literal["required", "generated"]
     description_max: int
@@ -200,6 +201,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("TASKSERVICE_JWT_AUDIENCE", _list, None, "The `aud` of which tokens must carry one, by comma. Unset: as "
             "for the issuer."),
     Setting("TASKSERVICE_METRICS", _flag, "false", "Serve Prometheus metrics at `/metrics`.", "`true`, `false`"),
+    Setting("TASKSERVICE_DRAIN_SECONDS", _number(0, 600), "0", "After SIGTERM, so long go on serving with readiness at "
+            "503, until a load balancer has noticed.", "0..600"),
     Setting("TASKSERVICE_LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info", "What to log. `info`: each "
             "request; `debug`: health probes and scrapes too; `warning`: only trouble, with every 5xx.",
             "`debug`, `info`, `warning`, `error`"),

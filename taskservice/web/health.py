@@ -6,11 +6,14 @@ from typing import Final
 import msgspec
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.types import Scope
 
 from taskservice.identity.middleware import PUBLIC
 from taskservice.problems import NotReady
 
 READY_SECONDS: Final = 2.0
+DRAINING: Final = "draining"
+"""Set in the state of the server's lifespan, which every request gets to see: it stops soon, send it nothing more."""
 
 Probe = Callable[[], Awaitable[str | None]]
 """Why requests cannot be served right now; None when they can."""
@@ -26,9 +29,9 @@ def health_routes(probe: Probe) -> list[HTTPRouteHandler]:
         """Answers without touching the database, so that a database that is away restarts nobody."""
         return Health("alive")
 
-    async def ready() -> Response[Health]:
+    async def ready(scope: Scope) -> Response[Health]:
         """One real query, two seconds at most."""
-        trouble = await probe()
+        trouble = "The server is about to stop" if scope["state"].get(DRAINING) else await probe()
         if trouble is not None:
             raise NotReady(trouble)
         return Response(Health("ready"), headers={"Cache-Control": "no-store"})

@@ -1,0 +1,202 @@
+"""HTTP/1.1 with the limits that uvicorn's protocol leaves open: how large a head may be, and how long anybody may take.
+
+Time is watched by one sweep a second over all connections (`Server`), which costs a request nothing; uvicorn's own
+keep-alive timers, two per request, are not used.
+"""
+
+import asyncio
+import logging
+from enum import Enum, auto
+from math import inf
+from typing import Any, Final
+
+import httptools
+import msgspec
+import uuid_utils
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from taskservice.problems import BadRequest, HeadersTooLarge, Problem, RequestTimeout, UriTooLong
+from taskservice.serving.single_write import SingleWrite
+
+URL_MAX: Final = 8 * 1024
+HEAD_MAX: Final = 16 * 1024
+HEAD_SECONDS: Final = 10
+"""From the first byte of a request to the end of its head, and from a connection to its first request."""
+BODY_SECONDS: Final = 30
+ANSWER_SECONDS: Final = 30
+"""So long may a client take nothing of an answer that it asked for."""
+LINGER_SECONDS: Final = 2
+"""So long is the rest of a refused request read and thrown away. Closing at once would reset the connection, and the
+client would never see why."""
+
+log: Final = logging.getLogger(__name__)
+
+
+class Phase(Enum):
+    IDLE = auto()
+    HEAD = auto()
+    BODY = auto()
+    ANSWER = auto()
+    REFUSED = auto()
+
+
+class State(ServerState):
+    """What the connections of one server share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0
+        """Seconds, counted by the sweep: exact enough for every limit here, and free to read."""
+        self.draining = False
+        """The server is about to stop: each answer is the last one of its connection, and says so."""
+
+
+class Protocol(HttpToolsProtocol):
+    server_state: State
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.url = b""
+        self._phase = Phase.IDLE
+        self._until: float = self.server_state.now + HEAD_SECONDS
+        self._head_bytes = 0
+        self._problem: Problem | None = None
+        self._unsent: float = 0
+        self._unsent_until: float = inf
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(SingleWrite(transport))  # type: ignore[arg-type]
+
+    # ---- size
+
+    def data_received(self, data: bytes) -> None:
+        if self._phase is Phase.REFUSED:
+            return
+        was_in_head = self._phase is Phase.HEAD
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # Answered as the plain request it is. What follows it may be in that other protocol and is not read.
+            self.cycle.keep_alive = False
+        except httptools.HttpParserError:
+            self._refuse(self._problem or BadRequest())
+        else:
+            if was_in_head and self._phase is Phase.HEAD:
+                self._head_bytes += len(data)
+                if self._head_bytes > HEAD_MAX:
+                    self._refuse(UriTooLong() if len(self.url) > URL_MAX else HeadersTooLarge())
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._phase = Phase.HEAD
+        self._until = self.server_state.now + HEAD_SECONDS
+        self._head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        if len(self.url) > URL_MAX:
+            self._problem = UriTooLong()
+        elif len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers]) > HEAD_MAX:
+            self._problem = HeadersTooLarge()
+        if self._problem is not None:
+            raise self._problem  # stops the parser; `data_received` answers
+        super().on_headers_complete()
+        self._phase = Phase.BODY
+        self._until = self.server_state.now + BODY_SECONDS
+        if self.server_state.draining:
+            self.cycle.keep_alive = False
+
+    # ---- time
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self.cycle.response_complete:
+            self._wait_for_next()
+        else:
+            self._phase = Phase.ANSWER
+            self._until = inf
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            self._unsent = self._unsent_until = 0  # measured by the next sweep, should it still be there
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._phase is Phase.ANSWER:
+            self._wait_for_next()
+
+    def _wait_for_next(self) -> None:
+        self._phase = Phase.IDLE
+        self._until = self.server_state.now + self.timeout_keep_alive
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unsent = inf
+        self._unsent_until = self.server_state.now + ANSWER_SECONDS
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._unsent_until = inf
+
+    def sweep(self) -> None:
+        """Called once a second."""
+        now = self.server_state.now
+        if self._unsent_until <= now:
+            unsent = self.transport.get_write_buffer_size()
+            if self._unsent_until and unsent >= self._unsent:
+                self.transport.abort()
+                return
+            self._unsent, self._unsent_until = unsent, now + ANSWER_SECONDS
+        if self._until > now:
+            return
+        if self._phase is Phase.IDLE:
+            self.transport.close()
+        elif self._phase is Phase.REFUSED:
+            self.transport.abort()
+        elif not self.transport.is_closing():
+            self._refuse(RequestTimeout())
+
+    # ---- ending
+
+    def finish(self) -> None:
+        """Let the answer that is being made be the last one of this connection."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+
+    @property
+    def is_idle(self) -> bool:
+        return self._phase is Phase.IDLE
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer in place of the application, if the answer's turn has come, and end the connection."""
+        cycle = self.cycle
+        log.info("refused a request with %d: %s", problem.status, problem.detail)
+        if cycle is not None and not cycle.response_complete:
+            if self._phase is not Phase.BODY or self.pipeline or cycle.response_started:
+                # An earlier request is still being answered, or this one is: that answer is the last.
+                cycle.keep_alive = False
+                self.flow.pause_reading()
+                self._phase, self._until = Phase.REFUSED, self.server_state.now + ANSWER_SECONDS
+                return
+            cycle.disconnected = True
+            cycle.message_event.set()
+        request_id = str(uuid_utils.uuid7())
+        path = self.url.partition(b"?")[0][:1000].decode("latin-1")
+        body = msgspec.json.encode(problem.document(instance=path, request_id=request_id))
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"x-request-id", request_id.encode()),
+            (b"connection", b"close"),
+        ]
+        head = b"".join([name + b": " + value + b"\r\n" for name, value in headers])
+        self.transport.write(STATUS_LINE[problem.status] + head + b"\r\n" + body)
+        self.flow.resume_reading()
+        self._phase, self._until = Phase.REFUSED, self.server_state.now + LINGER_SECONDS
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
