@@ -20,7 +20,7 @@ the same table of 100 000 tasks of 100 users, with the same HS256 token verified
 
 - **the peer**: [`fastapi_sqlmodel.py`](../bench/peers/fastapi_sqlmodel.py), FastAPI with SQLModel entities and an
   AsyncSession on asyncpg, as their manuals teach it. It has no change counter, ETags or change feed.
-- **the limit**: [`limit.py`](../bench/peers/limit.py), bare ASGI with asyncpg and msgspec, and the token checked by hand:
+- **the limit**: [`limit.py`](../bench/peers/limit.py), bare ASGI with asyncpg and msgspec, tokens checked by hand:
   what the machine can do with the service's queries, change counter included.
 
 The measure is CPU time (user and system) of the API process per request, by 32 keep-alive connections, one worker and
