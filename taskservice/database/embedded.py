@@ -24,23 +24,21 @@ import fcntl
 import importlib.util
 import json
 import os
-import pwd
 import shutil
 import signal
-import stat
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 from urllib.parse import quote
 
 import asyncpg
+
+from taskservice.database.account import Account, name_of
 
 __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "EmbeddedPostgresMissingError"]
 
@@ -53,7 +51,6 @@ PORT = 5432  # names the socket file, nothing listens on it
 # sun_path holds 104 bytes on macOS and 108 on Linux, with the terminating NUL.
 SOCKET_PATH_MAX = 103
 LOG_KEPT_BYTES = 8 * 1024 * 1024
-COPIES_FOR_ROOT = Path("/var/lib/taskservice")
 
 ALWAYS: Mapping[str, str] = {
     "listen_addresses": "",
@@ -151,10 +148,10 @@ class EmbeddedPostgres:
 
     # Who owns what
 
-    def _prepare_home(self) -> _Account:
+    def _prepare_home(self) -> Account:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         exists = self._is_cluster()
-        account = _Account.owning(self.cluster) if exists else _Account.for_new_cluster_in(self.data_dir)
+        account = Account.owning(self.cluster) if exists else Account.for_new_cluster_in(self.data_dir)
         if not self.home.is_dir():
             self.home.mkdir(mode=0o700, exist_ok=True)
             self._give_to_owner_of_data(self.home)
@@ -211,7 +208,7 @@ class EmbeddedPostgres:
     def _is_cluster(self) -> bool:
         return (self.cluster / "PG_VERSION").is_file()
 
-    def _create_cluster(self, account: _Account) -> None:
+    def _create_cluster(self, account: Account) -> None:
         if self._is_cluster():
             return
         if self.cluster.is_dir() and any(self.cluster.iterdir()):
@@ -247,10 +244,10 @@ class EmbeddedPostgres:
             self.cluster.rmdir()
         unfinished.rename(self.cluster)
 
-    def _write_who_may_connect(self, account: _Account) -> None:
+    def _write_who_may_connect(self, account: Account) -> None:
         """Rewritten at every start: the account that runs the service may have been renamed or have changed."""
         # Whoever else runs as nobody is no friend of ours; we are root then.
-        names = sorted({"root", account.name or "root", _name_of(os.geteuid())} - {"nobody"})
+        names = sorted({"root", account.name or "root", name_of(os.geteuid())} - {"nobody"})
         lines = [f'taskservice "{name}" {role}\n' for name in names for role in (SERVICE_ROLE, SUPERUSER)]
         _replace(self.cluster / "pg_ident.conf", "".join(lines), account)
 
@@ -270,7 +267,7 @@ class EmbeddedPostgres:
             os.close(descriptor)
         return False
 
-    def _start_unless_answering(self, account: _Account) -> None:
+    def _start_unless_answering(self, account: Account) -> None:
         deadline = time.monotonic() + self.start_timeout
         if self.is_running():
             if _in_own_loop(lambda: self._answers(deadline)):
@@ -295,7 +292,7 @@ class EmbeddedPostgres:
                 f"the embedded PostgreSQL did not start; the end of {self.log_file}:\n{said}".rstrip()
             )
 
-    def _spawn(self, account: _Account) -> None:
+    def _spawn(self, account: Account) -> None:
         binaries = account.reachable(_binaries(int((self.cluster / "PG_VERSION").read_text())))
         self._write_who_may_connect(account)
         environment = _clean_environment()
@@ -339,8 +336,10 @@ class EmbeddedPostgres:
                 is_ready = self._status() == "ready" and self._postmaster() is not None
                 if now - unreachable_since > (1 if is_ready else 30):
                     return False
-            except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
+            except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
                 unreachable_since = None
+            except asyncpg.TooManyConnectionsError:
+                return True  # an answer too
             except asyncpg.PostgresError as error:
                 raise EmbeddedPostgresError(f"the embedded PostgreSQL runs, but is of no use: {error}") from error
             else:
@@ -406,11 +405,15 @@ class EmbeddedPostgres:
                 return Path(noted["directory"])
         return self.cluster
 
-    def _choose_socket_dir(self, account: _Account) -> None:
+    def _choose_socket_dir(self, account: Account) -> None:
         current = self._socket_dir()
         if _fits_socket(current) and (current == self.cluster or account.owns_privately(current)):
             return
-        note = {"cluster": _identity(self.cluster), "directory": str(account.private_directory())}
+        parents = (tempfile.gettempdir(), "/tmp")  # noqa: S108 (mkdtemp makes a private directory there)
+        parent = next(parent for parent in parents if _fits_socket(Path(parent, "taskservice-12345678")))
+        directory = tempfile.mkdtemp(prefix="taskservice-", dir=parent)
+        account.give(Path(directory))
+        note = {"cluster": _identity(self.cluster), "directory": directory}
         path = self.home / "socket.json"
         path.write_text(json.dumps(note))
         self._give_to_owner_of_data(path)
@@ -429,113 +432,6 @@ class EmbeddedPostgres:
         with self.log_file.open("rb") as log:
             log.seek(max(self._log_starts_at, self.log_file.stat().st_size - 4096))
             return log.read().decode(errors="replace")
-
-
-@dataclass(frozen=True)
-class _Account:
-    """Who PostgreSQL runs as. PostgreSQL refuses root, so root has to become somebody else for it."""
-
-    uid: int
-    gid: int
-    name: str | None
-    """None where a data directory came from another machine. Good enough for the server, not for `initdb`."""
-    is_another: bool
-
-    @classmethod
-    def owning(cls, cluster: Path) -> _Account:
-        owner, mine = cluster.stat(), os.geteuid()
-        if mine == 0 != owner.st_uid:
-            with contextlib.suppress(KeyError):
-                return cls(owner.st_uid, owner.st_gid, pwd.getpwuid(owner.st_uid).pw_name, is_another=True)
-            return cls(owner.st_uid, owner.st_gid, None, is_another=True)
-        if owner.st_uid != mine:
-            raise EmbeddedPostgresError(f"the embedded PostgreSQL's data in {cluster} belongs to another user")
-        if mine == 0:
-            raise EmbeddedPostgresError(f"{cluster} belongs to root, whom PostgreSQL refuses: give it to another user")
-        return cls(mine, owner.st_gid, _name_of(mine), is_another=False)
-
-    @classmethod
-    def for_new_cluster_in(cls, directory: Path) -> _Account:
-        mine = os.geteuid()
-        if mine != 0:
-            return cls(mine, os.getegid(), _name_of(mine), is_another=False)
-        entry = pwd.getpwnam("nobody")
-        if directory.stat().st_uid != 0:
-            with contextlib.suppress(KeyError):
-                entry = pwd.getpwuid(directory.stat().st_uid)
-        return cls(entry.pw_uid, entry.pw_gid, entry.pw_name, is_another=True)
-
-    def run(
-        self, command: list[str], directory: Path, environment: dict[str, str], output: BinaryIO, keep: tuple[int, ...]
-    ) -> int:
-        """Run in `directory` as this user, in a session of its own. It is entered before the user changes."""
-        return subprocess.run(  # noqa: S603 (every command is built in this file)
-            command,
-            cwd=directory,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=keep,
-            start_new_session=True,
-            umask=0o077,
-            user=self.uid if self.is_another else None,
-            group=self.gid if self.is_another else None,
-            extra_groups=[] if self.is_another else None,
-            check=False,
-        ).returncode
-
-    def sees_as(self, directory: Path) -> str:
-        """How PostgreSQL names the directory it was started in: its parents may be closed to this user, as /root is."""
-        return "/proc/self/cwd" if self.is_another and sys.platform == "linux" else str(directory)
-
-    def give(self, path: Path) -> None:
-        if self.is_another:
-            os.chown(path, self.uid, self.gid, follow_symlinks=False)
-
-    def owns_privately(self, directory: Path) -> bool:
-        try:
-            found = directory.lstat()
-        except OSError:
-            return False
-        return stat.S_ISDIR(found.st_mode) and found.st_uid == self.uid and not found.st_mode & 0o077
-
-    def private_directory(self) -> Path:
-        for parent in (tempfile.gettempdir(), "/tmp"):  # noqa: S108 (mkdtemp makes it private)
-            if _fits_socket(Path(parent, "taskservice-12345678")):
-                directory = Path(tempfile.mkdtemp(prefix="taskservice-", dir=parent))
-                self.give(directory)
-                return directory
-        raise EmbeddedPostgresError("no temporary directory has a path short enough for a Unix socket")
-
-    def reachable(self, binaries: Path) -> Path:
-        """The binaries where this user can run them: a virtual environment below /root is closed to everybody else."""
-        if not self.is_another or self._can_run(binaries):
-            return binaries
-        installed = binaries.parent
-        copy = COPIES_FOR_ROOT / f"{installed.name}-{_identity(binaries / 'postgres').replace(':', '-')}"
-        if not copy.is_dir():
-            try:
-                with contextlib.suppress(FileExistsError):
-                    COPIES_FOR_ROOT.mkdir()
-                    COPIES_FOR_ROOT.chmod(0o755)  # whatever the umask
-                with tempfile.TemporaryDirectory(dir=COPIES_FOR_ROOT) as temporary:
-                    unfinished = Path(temporary) / "installed"
-                    shutil.copytree(installed, unfinished, ignore=shutil.ignore_patterns("include", "*.a", "pkgconfig"))
-                    with contextlib.suppress(OSError):  # somebody else was quicker
-                        unfinished.rename(copy)
-            except OSError as error:
-                raise EmbeddedPostgresError(
-                    f"PostgreSQL cannot run as root, and {self.name} can reach neither {binaries} nor a copy: {error}"
-                ) from error
-        return copy / "bin"
-
-    def _can_run(self, binaries: Path) -> bool:
-        try:
-            with Path(os.devnull).open("wb") as nowhere:
-                return self.run([str(binaries / "postgres"), "--version"], Path("/"), {}, nowhere, ()) == 0
-        except PermissionError:
-            return False
 
 
 def _binaries(version: int) -> Path:
@@ -567,7 +463,7 @@ def _clean_environment() -> dict[str, str]:
     return {**kept, "LC_ALL": "C"}
 
 
-def _replace(path: Path, content: str, account: _Account) -> None:
+def _replace(path: Path, content: str, account: Account) -> None:
     descriptor, written = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(content)
@@ -595,12 +491,3 @@ def _is_postgres(pid: int) -> bool:
     command = ["/bin/ps", "-o", "comm=", "-p", str(pid)]
     said = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (a number is appended)
     return Path(said.stdout.strip()).name == "postgres"
-
-
-def _name_of(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        raise EmbeddedPostgresError(
-            f"user id {uid} has no name on this machine, and PostgreSQL refuses to run without: set DATABASE_URL"
-        ) from None

@@ -18,7 +18,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from taskservice.database import embedded
+from taskservice.database import account, embedded
 from taskservice.database.embedded import EmbeddedPostgres, EmbeddedPostgresError, EmbeddedPostgresMissingError
 
 PROGRAM = """
@@ -350,10 +350,10 @@ class TestPlaces:
         private.mkdir(mode=0o700)
         installed = embedded._binaries(embedded.NEW_CLUSTERS_ARE).parent
         shutil.copytree(installed, private / "install", ignore=shutil.ignore_patterns("*.a", "include"))
-        monkeypatch.setattr(embedded, "COPIES_FOR_ROOT", directory / "copies")
-        account = embedded._Account.for_new_cluster_in(directory)
+        monkeypatch.setattr(account, "COPIES_FOR_ROOT", directory / "copies")
+        user = account.Account.for_new_cluster_in(directory)
         for _ in range(2):
-            assert account._can_run(account.reachable(private / "install" / "bin"))
+            assert user.can_run(user.reachable(private / "install" / "bin"))
         assert private.stat().st_mode & 0o777 == 0o700
 
 
