@@ -32,6 +32,7 @@ class Watched:
     def __init__(self) -> None:
         settings = settings_of(metrics="true")
         self.pool = Pool(refuse, size=2, deadline=0.5)
+        self.pool.serving = True
         self.verifier = TokenVerifier(settings)
         metrics = Metrics(pool=lambda: self.pool, verifier=self.verifier)
         app, _ = small_app(settings, metrics_route(metrics), observe=metrics.observe)

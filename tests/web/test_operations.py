@@ -1,0 +1,90 @@
+"""The log and the metrics around the real service, as an operator meets them."""
+
+import json
+import re
+from collections.abc import Callable
+
+import httpx
+import pytest
+from litestar.routes import HTTPRoute
+
+from tests.support.services import Service, Services
+
+
+@pytest.fixture(scope="module")
+def watched(services: Services) -> Service:
+    return services.shared(metrics="true")
+
+
+async def counted(service: Service) -> dict[tuple[str, str, str], float]:
+    text = (await service.http.get("/metrics")).text
+    pattern = r'taskservice_http_requests_total\{method="(.*?)",route="(.*?)",status="(.*?)",worker="\d+"\} (\S+)'
+    return {(method, route, status): float(value) for method, route, status, value in re.findall(pattern, text)}
+
+
+async def test_metrics_are_off_unless_asked_for(service: Service) -> None:
+    assert (await service.http.get("/metrics")).status_code == 404
+
+
+async def test_metrics_need_no_token_and_name_routes_by_template(
+    watched: Service, someone: Callable[[str], str]
+) -> None:
+    alice = watched.user(someone("alice"))
+    before = await counted(watched)
+    task = await alice.create()
+    await alice.read(task["id"])
+    await watched.http.head("/health/live")
+    await watched.http.get("/api/tasks")
+    after = await counted(watched)
+    grown = {key: after[key] - before.get(key, 0) for key in after if after[key] != before.get(key, 0)}
+    grown.pop(("GET", "/metrics", "200"))
+    assert grown == {
+        ("POST", "/api/tasks", "201"): 1,
+        ("GET", "/api/tasks/{task_id}", "200"): 1,
+        ("HEAD", "/health/live", "200"): 1,
+        ("GET", "/api/tasks", "401"): 1,
+    }
+    known = {route.path_format for route in watched.app.routes if isinstance(route, HTTPRoute)}
+    assert {route for _, route, _ in after} <= known | {"unmatched"}
+
+
+async def test_verified_tokens_and_database_time_show(
+    watched: Service, someone: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def tokens(text: str, outcome: str) -> float:
+        found = re.search(rf'taskservice_tokens_total\{{outcome="{outcome}",worker="\d+"\}} (\S+)', text)
+        return float(found[1]) if found else 0
+
+    before = (await watched.http.get("/metrics")).text
+    await watched.user(someone("alice")).tasks()
+    await watched.http.get("/api/tasks", headers={"Authorization": "Bearer nonsense"})
+    after = (await watched.http.get("/metrics")).text
+    assert tokens(after, "ok") == tokens(before, "ok") + 1
+    assert tokens(after, "invalid-token") == tokens(before, "invalid-token") + 1
+    assert 'taskservice_database_connections{state="idle"' in after
+
+
+async def test_a_503_carries_its_request_id_and_the_log_its_cause(
+    services: Services, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = services.start(
+        database_url="postgresql://nobody@127.0.0.1:1/none", ready=False, env="production", database_deadline=1
+    )
+    try:
+        token = service.token("anybody")
+        async with httpx.AsyncClient(base_url=service.url, trust_env=False) as http:
+            answer = await http.get("/api/tasks", headers={"Authorization": f"Bearer {token}", "X-Request-ID": "r-503"})
+    finally:
+        service.stop()
+    assert answer.status_code == 503
+    assert answer.json()["request_id"] == answer.headers["x-request-id"] == "r-503"
+    out = capsys.readouterr().out
+    assert token not in out
+    (line,) = [
+        found
+        for found in (json.loads(text) for text in out.splitlines() if text.startswith("{"))
+        if found["logger"] == "taskservice.access" and found["request_id"] == "r-503"
+    ]
+    assert (line["level"], line["user_id"], line["route"]) == ("error", "anybody", "/api/tasks")
+    assert line["error"][0].startswith("taskservice.problems.")
+    assert len(line["error"]) >= 1
