@@ -28,8 +28,8 @@ format: $(READY) ## Put the code into the one format
 docs: $(READY) ## Write the generated pages anew
 	$(BIN)/python docs/generate.py
 
-openapi: $(READY) ## Write the API's description to openapi.json
-	$(BIN)/litestar schema openapi --output openapi.json
+openapi: $(READY) ## Write the API's description, docs/openapi.json
+	$(BIN)/python docs/generate.py docs/openapi.json
 
 bench: $(READY) ## Measure speed on this machine
 	$(BIN)/python -m bench $(ARGS)

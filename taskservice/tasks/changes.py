@@ -1,30 +1,35 @@
 """The change feed's token: how far a reader has come, and which deletions it need not hear of."""
 
 import re
-from typing import Any, Final
+import uuid
+from typing import Final
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 
 from taskservice.problems import ResyncRequired, ValidationFailed
 from taskservice.tasks.fields import Invalid
 from taskservice.tasks.repository import Changes
 from taskservice.tasks.shapes import Instant, Task, etag, instant, task_from
 
-_TOKEN: Final = re.compile(r"(0|[1-9][0-9]{0,17})(?:-(0|[1-9][0-9]{0,17}))?")
+TOKEN: Final = re.compile(r"(0|[1-9][0-9]{0,17})(?:-(0|[1-9][0-9]{0,17}))?")
 
 
-class ChangeEntry(Struct, frozen=True):
-    """`upsert`: this is the task now. `delete`: it is gone, or in the trash."""
+class Upsert(Struct, frozen=True, tag_field="type", tag="upsert"):
+    """This is the task now."""
 
-    type: str
-    task: Task | UnsetType = UNSET
-    etag: str | UnsetType = UNSET
-    id: Any = UNSET
-    deleted_at: Instant | UnsetType = UNSET
+    task: Task
+    etag: str
+
+
+class Deletion(Struct, frozen=True, tag_field="type", tag="delete"):
+    """The task is gone, or in the trash."""
+
+    id: uuid.UUID
+    deleted_at: Instant
 
 
 class ChangePage(Struct, frozen=True):
-    changes: list[ChangeEntry]
+    changes: list[Upsert | Deletion]
     next: str
     has_more: bool
 
@@ -55,7 +60,7 @@ class Position(Struct, frozen=True):
 def read_position(text: str | None) -> Position:
     if text is None:
         return Position(first=True)
-    found = _TOKEN.fullmatch(text)
+    found = TOKEN.fullmatch(text)
     if found is None:
         raise ValidationFailed(
             [
@@ -69,10 +74,10 @@ def read_position(text: str | None) -> Position:
 
 def change_page(owner: str, position: Position, page: Changes) -> ChangePage:
     position.check(page)
-    entries = [
-        ChangeEntry("upsert", task=task_from(owner, change.row), etag=etag(change.revision))
+    entries: list[Upsert | Deletion] = [
+        Upsert(task_from(owner, change.row), etag(change.revision))
         if change.deleted_at is None
-        else ChangeEntry("delete", id=change.task_id, deleted_at=instant(change.deleted_at))
+        else Deletion(change.task_id, instant(change.deleted_at))
         for change in page.changes
     ]
     return ChangePage(entries, position.after(page).token, page.has_more)

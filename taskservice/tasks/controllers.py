@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Final, TypeVar
 from urllib.parse import urlencode
 
 from litestar import Controller, Request, delete, get, patch, post, put
-from msgspec import Struct
 
 from taskservice import rules
 from taskservice.database.pool import Pool
@@ -24,7 +23,7 @@ from taskservice.tasks.idempotency import Kept, read_idempotency_key
 from taskservice.tasks.importing import Imported, read_import, take_in
 from taskservice.tasks.listing import PATH_SURFACE, TOKEN_SURFACE, Question, Surface
 from taskservice.tasks.repository import ID, REVISION, Edit, Edited, Page, Row, TaskRepository
-from taskservice.tasks.shapes import Task, TrashedTask, etag, task_from, trashed_from
+from taskservice.tasks.shapes import Cleared, Task, TrashedTask, etag, task_from, trashed_from
 from taskservice.web.answers import Answer, Download, Header, etag_header
 from taskservice.web.body import MERGE_PATCH, read_json, read_optional_json
 from taskservice.web.conditions import header, if_match, if_none_match
@@ -34,13 +33,6 @@ ERRORS_SHOWN: Final = 100
 
 Call = Request[Principal, Any, Any]
 Answered = TypeVar("Answered")
-
-
-class Cleared(Struct, frozen=True):
-    """How much was erased for good."""
-
-    deleted: int
-    deleted_from_trash: int
 
 
 class TaskService:
@@ -77,7 +69,7 @@ class TaskController(Controller):
         if known is not None:
             revision = await service.tasks.revision(owner)
             if known.includes(revision):
-                return Answer([], 304, etag_header(revision))
+                return Answer.replay(304, [etag_header(revision)], b"")
         page = await service.tasks.page(owner, question)
         headers = _link(request, question, page)
         if not question.follows_clock:

@@ -178,11 +178,11 @@ class Surface(Struct, frozen=True):
 TOKEN_SURFACE: Final = Surface((*rules.STATUSES, "all"), pending_is_open=False)
 PATH_SURFACE: Final = Surface(("pending", "completed", "all"), pending_is_open=True)
 
-_MOMENTS: Final = (
+MOMENTS: Final = (
     "due_before", "due_after", "created_before", "created_after", "updated_before", "updated_after",
 )  # fmt: skip
-_DUE: Final = ("none", "any", "overdue", "today")
-PARAMETERS: Final = ("status", "completed", "priority", "due", "tz", *_MOMENTS, "q", "sort", "limit", "cursor")
+DUE: Final = ("none", "any", "overdue", "today")
+PARAMETERS: Final = ("status", "completed", "priority", "due", "tz", *MOMENTS, "q", "sort", "limit", "cursor")
 _REPEATABLE: Final = frozenset({"status", "priority"})
 
 _plain: Final[dict[Surface, Question]] = {}
@@ -292,8 +292,8 @@ class _Reading:
 
     def _read_due(self) -> None:
         due = self._found.get("due", [None])[0]
-        if due is not None and due not in _DUE:
-            self._wrong("due", Invalid("one_of", f"must be one of {', '.join(_DUE)}", allowed=_DUE))
+        if due is not None and due not in DUE:
+            self._wrong("due", Invalid("one_of", f"must be one of {', '.join(DUE)}", allowed=DUE))
             due = None
         name = self._found.get("tz", [None])[0]
         if name is not None and due not in {"overdue", "today"}:
@@ -307,7 +307,7 @@ class _Reading:
             self._values |= clock_values(due, ZoneInfo(name) if name in _zones() else dt.UTC)
 
     def _read_moments(self) -> None:
-        for name in _MOMENTS:
+        for name in MOMENTS:
             if name in self._found:
                 try:
                     found = fields.moment(self._found[name][0])

@@ -14,6 +14,7 @@ Title = Annotated[
     Meta(
         min_length=1,
         max_length=rules.TITLE_MAX,
+        pattern=r"^[^\x00]*[^\s\x00][^\x00]*$",
         description="Trimmed; not blank.",
         examples=["Buy milk"],
     ),
@@ -21,7 +22,9 @@ Title = Annotated[
 Description = Annotated[
     str,
     Meta(
-        max_length=rules.DESCRIPTION_CEILING, description="Up to the length that the policy `description_max` allows."
+        max_length=rules.DESCRIPTION_CEILING,
+        pattern=r"^[^\x00]*$",
+        description="Up to the length that the policy `description_max` allows.",
     ),
 ]
 # msgspec knows no union of two types that are both strings in JSON, so these two say what they are in the schema.
@@ -30,7 +33,7 @@ DueDate = Annotated[
     Meta(
         description="A plain date, the same day in every time zone, or an RFC 3339 instant, returned in UTC.",
         examples=["2026-12-01", "2026-12-01T09:30:00.000000Z"],
-        extra_json_schema={"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]},
+        extra_json_schema={"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]},
     ),
 ]
 Instant = Annotated[
@@ -100,6 +103,13 @@ class Completion(Struct, frozen=True):
     """The body of `PATCH …/complete`; without one the task toggles."""
 
     completed: bool
+
+
+class Cleared(Struct, frozen=True):
+    """How much was erased for good."""
+
+    deleted: int
+    deleted_from_trash: int
 
 
 def instant(moment: dt.datetime) -> dt.datetime | str:

@@ -12,6 +12,7 @@ relative, so that a proxy may add a path prefix.
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from gzip import compress
 from hashlib import sha256
 from html import escape
@@ -23,18 +24,19 @@ from typing import Any, Final
 
 from litestar import MediaType, Request, Response, Router, get
 from litestar.datastructures import CacheControlHeader
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import Components, OpenAPI, SecurityScheme
 from litestar.params import FromPath
 from litestar.response import Redirect
-from litestar.types import ControllerRouterHandler
+from litestar.types import ControllerRouterHandler, Method
+from litestar.types.internal_types import PathParameterDefinition
 
 from taskservice import __version__
 from taskservice.identity.middleware import PUBLIC
 from taskservice.problems import NotFound, Problem, catalogue
 from taskservice.settings import Settings
-from taskservice.web.api_description import operation_id
 
 FOREVER: Final = CacheControlHeader(public=True, max_age=31_536_000, immutable=True).to_header()
 TYPES: Final = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
@@ -54,14 +56,15 @@ _HINT_PRODUCTION: Final = "Authorize with a token of your sign-in service, witho
 
 
 def openapi_config(settings: Settings) -> OpenAPIConfig:
-    return OpenAPIConfig(
+    return _DescribedConfig(
+        settings=settings,
         title="taskservice",
         version=__version__,
         components=Components(
             security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")}
         ),
         security=[{"bearer": []}],
-        operation_id_creator=operation_id,
+        operation_id_creator=_unique,
         render_plugins=[_Document()],
         openapi_router=Router(
             "/schema", route_handlers=[], include_in_schema=False, opt={PUBLIC: True}, after_request=_in_our_shape
@@ -128,6 +131,23 @@ def docs_routes(settings: Settings) -> list[ControllerRouterHandler]:
             include_in_schema=False,
         )
     ]
+
+
+@dataclass
+class _DescribedConfig(OpenAPIConfig):
+    """Litestar finds the routes, `api_description` says what they do."""
+
+    settings: Settings = field(kw_only=True)
+
+    def to_openapi_schema(self) -> OpenAPI:
+        from taskservice.web.api_description import Description  # noqa: PLC0415 (large, and not needed to start)
+
+        return Description(super().to_openapi_schema(), self.settings)
+
+
+def _unique(_handler: HTTPRouteHandler, method: Method, path: list[str | PathParameterDefinition]) -> str:
+    # What Litestar would make of handlers that two controllers share is not; the description has names of its own.
+    return f"{method} {path}"
 
 
 class _Document(JsonRenderPlugin):
