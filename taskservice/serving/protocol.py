@@ -4,7 +4,6 @@ Time is watched by one sweep a second over all connections (`Server`), which cos
 keep-alive timers, two per request, are not used.
 """
 
-import asyncio
 import logging
 from enum import Enum, auto
 from math import inf
@@ -17,7 +16,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from taskservice.problems import BadRequest, HeadersTooLarge, Problem, RequestTimeout, UriTooLong
-from taskservice.serving.single_write import SingleWrite
 
 URL_MAX: Final = 8 * 1024
 HEAD_MAX: Final = 16 * 1024
@@ -64,9 +62,6 @@ class Protocol(HttpToolsProtocol):
         self._problem: Problem | None = None
         self._unsent: float = 0
         self._unsent_until: float = inf
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(SingleWrite(transport))  # type: ignore[arg-type]
 
     # ---- size
 
