@@ -24,6 +24,7 @@ import fcntl
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -39,6 +40,7 @@ from urllib.parse import quote
 import asyncpg
 
 from taskservice.database.account import Account, name_of
+from taskservice.database.failures import Unusable
 
 __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "EmbeddedPostgresMissingError"]
 
@@ -78,7 +80,7 @@ THROWAWAY: Mapping[str, str] = {"fsync": "off", "synchronous_commit": "on", "ful
 Result = TypeVar("Result")
 
 
-class EmbeddedPostgresError(RuntimeError):
+class EmbeddedPostgresError(Unusable):
     """The embedded PostgreSQL cannot run here; the message says why and what to do."""
 
 
@@ -238,7 +240,8 @@ class EmbeddedPostgres:
         with tempfile.TemporaryFile() as output:
             if account.run(command, unfinished, _clean_environment(), output, ()) != 0:
                 output.seek(0)
-                raise EmbeddedPostgresError(f"initdb failed:\n{output.read().decode(errors='replace')}".rstrip())
+                said = output.read().decode(errors="replace")
+                raise EmbeddedPostgresError(f"no PostgreSQL cluster can be made in {self.home}: {_in_one_line(said)}")
         _replace(unfinished / "pg_hba.conf", "local all all peer map=taskservice\n", account)
         if self.cluster.is_dir():
             self.cluster.rmdir()
@@ -289,7 +292,7 @@ class EmbeddedPostgres:
                 continue
             self._shut_down()
             raise EmbeddedPostgresError(
-                f"the embedded PostgreSQL did not start; the end of {self.log_file}:\n{said}".rstrip()
+                f"the embedded PostgreSQL did not start (more in {self.log_file}): {_in_one_line(said)}"
             )
 
     def _spawn(self, account: Account) -> None:
@@ -461,6 +464,12 @@ def _clean_environment() -> dict[str, str]:
     """Nothing of the caller's locale, time zone or PG* variables; macOS needs a valid locale to be named."""
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     return {**kept, "LC_ALL": "C"}
+
+
+def _in_one_line(said: str) -> str:
+    """The last words of a program, without the time and process they begin with."""
+    lines = [re.sub(r"^[\d-]+ [\d:.]+ UTC \[\d+\] ", "", line).strip() for line in said.splitlines()]
+    return " / ".join([line for line in lines if line][-4:]) or "it said nothing"
 
 
 def _replace(path: Path, content: str, account: Account) -> None:

@@ -32,6 +32,10 @@ class Failure(Enum):
     """Waiting does not help, somebody has to change a setting: say `describe` plainly, and once."""
 
 
+class Unusable(Exception):
+    """There is no database until somebody changes something; the message says what, in one line."""
+
+
 # By the longest beginning that fits.
 MEANING_OF_SQLSTATE: Final = {
     "08": Failure.DISCONNECTED,
@@ -54,6 +58,7 @@ MEANING_OF_SQLSTATE: Final = {
 
 # The first that fits.
 MEANING_OF_CLASS: Final[tuple[tuple[type[BaseException], Failure], ...]] = (
+    (Unusable, Failure.MISCONFIGURED),
     (asyncpg.InvalidCachedStatementError, Failure.TRANSIENT),  # a migration changed the table; nothing was run
     (asyncpg.ClientConfigurationError, Failure.MISCONFIGURED),
     (
@@ -93,6 +98,8 @@ def classify(error: BaseException, *, connecting: bool = False) -> Failure | Non
 def describe(error: BaseException) -> str:
     """One line for the log, with what to do if the operator has to do something. Holds neither password nor SQL."""
     origin = _origin(error)
+    if isinstance(origin, Unusable):
+        return _first_line(origin)
     if isinstance(origin, asyncpg.PostgresError):
         said = f"{_first_line(origin)} ({origin.sqlstate})"
         advice = (

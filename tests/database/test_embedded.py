@@ -384,8 +384,9 @@ class TestWhatCannotWork:
         server.stop()
         with (server.cluster / "postgresql.conf").open("a") as configuration:
             configuration.write("nonsense = 1\n")
-        with pytest.raises(EmbeddedPostgresError, match='unrecognized configuration parameter "nonsense"'):
+        with pytest.raises(EmbeddedPostgresError, match='unrecognized configuration parameter "nonsense"') as refusal:
             server.ensure_running()
+        assert "\n" not in str(refusal.value)
         assert not server.is_running()
 
     def test_a_data_directory_that_is_a_file_is_named(self, directory: Path) -> None:

@@ -193,6 +193,13 @@ class TestGettingAConnection:
         assert classify(error, connecting=True) is Failure.DISCONNECTED
         assert classify(error) is None
 
+    async def test_an_embedded_server_that_cannot_run_is_said_plainly_in_one_line(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        error = await failure_of(EmbeddedPostgres(tmp_path / "file").start())
+        assert classify(error) is Failure.MISCONFIGURED
+        assert describe(error) == str(error)
+        assert "\n" not in str(error)
+
 
 class TestAtAStatement:
     async def test_an_ended_backend_is_disconnected_at_once_and_afterwards(
