@@ -1,0 +1,3 @@
+import { mails } from "@/lib/auth";
+
+export const GET = () => Response.json(mails);
