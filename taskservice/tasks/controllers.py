@@ -17,6 +17,7 @@ from taskservice.tasks import fields, listing
 from taskservice.tasks.batch import BatchAnswer, carry_out, read_batch
 from taskservice.tasks.bodies import Bodies
 from taskservice.tasks.changes import ChangePage, change_page, read_position
+from taskservice.tasks.counters import Counters
 from taskservice.tasks.export import FORMATS, export
 from taskservice.tasks.fields import Invalid
 from taskservice.tasks.idempotency import Kept, read_idempotency_key
@@ -42,6 +43,7 @@ class TaskService:
         self.settings: Final = settings
         self.pool: Final = pool
         self.tasks: Final = tasks
+        self.counters: Final = Counters(pool)
         self.bodies: Final = Bodies(settings)
         self.hard_delete: Final = settings.delete == "hard"
 
@@ -67,7 +69,7 @@ class TaskController(Controller):
         service, owner = _of(request), request.user.user_id
         known = None if question.follows_clock else if_none_match(request.scope)
         if known is not None:
-            revision = await service.tasks.revision(owner)
+            revision = await service.counters.of(owner)
             if known.includes(revision):
                 return Answer.replay(304, [etag_header(revision)], b"")
         page = await service.tasks.page(owner, question)

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import uuid
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -46,6 +46,9 @@ Instant = Annotated[
 ]
 
 
+_encode: Final = msgspec.json.Encoder().encode
+
+
 class Task(Struct, frozen=True, kw_only=False, gc=False):
     """A task, as every answer shows it."""
 
@@ -84,8 +87,8 @@ class TaskImport(TaskCreate, frozen=True, kw_only=True):
     """A task as `GET /export?format=json` gave it: it keeps its id and its past."""
 
     id: uuid.UUID
-    created_at: dt.datetime
-    completed_at: dt.datetime | None = None
+    created_at: Annotated[dt.datetime, Meta(tz=True)]
+    completed_at: Annotated[dt.datetime, Meta(tz=True)] | None = None
 
 
 class TaskChange(Struct, frozen=True, kw_only=True):
@@ -114,7 +117,8 @@ class Cleared(Struct, frozen=True):
 
 def instant(moment: dt.datetime) -> dt.datetime | str:
     """A moment on its way out: as text where it falls on a whole second, because msgspec would drop the fraction."""
-    return moment if moment.microsecond else moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    # Also msgspec, because it writes a moment in a third of the time that isoformat takes.
+    return moment if moment.microsecond else _encode(moment)[1:20].decode() + ".000000Z"
 
 
 def etag(revision: int) -> str:
@@ -123,20 +127,20 @@ def etag(revision: int) -> str:
 
 def task_from(owner: str, row: Any) -> Task:
     """A row of `repository.COLUMNS`."""
-    completed_at = row[9]
-    due = row[5]
+    due, created, updated, completed = row[5], row[7], row[8], row[9]
+    # Only what falls on a whole second is worth a call: a list has a thousand of these.
     return Task(
         row[0],
         owner,
         row[1],
         row[2],
         row[3],
-        completed_at is not None,
+        completed is not None,
         row[4],
-        None if due is None else due.date() if row[6] else instant(due),
-        instant(row[7]),
-        instant(row[8]),
-        completed_at if completed_at is None else instant(completed_at),
+        None if due is None else due.date() if row[6] else due if due.microsecond else instant(due),
+        created if created.microsecond else instant(created),
+        updated if updated.microsecond else instant(updated),
+        None if completed is None else completed if completed.microsecond else instant(completed),
     )
 
 
