@@ -41,8 +41,8 @@ NAMED: Final[dict[str, Schema]] = {
     "Priority": {"type": "string", "enum": list(rules.PRIORITIES)},
     "DateOrInstant": {
         "description": "A plain date, the same day in every time zone, or an RFC 3339 instant.",
+        # No examples: filters use it too, and Scalar would fill them in and send them.
         "anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}],
-        "examples": ["2026-12-01", "2026-12-01T09:30:00.000000Z"],
     },
     "ProblemCode": {
         "description": "What went wrong; stable. Each is explained at `/schema/problems/{code}`.",
