@@ -13,6 +13,9 @@ from tests.support.services import Caller, Service, Services
 
 Both = tuple[BetterAuth, Service]
 
+ONLY_SECRET = {"BETTER_AUTH_URL": ""}
+ONLY_KEYS = {"BETTER_AUTH_SECRET": ""}
+
 
 class Pairs:
     """Better Auth servers, and services that trust them, each pair on one fresh database."""
@@ -25,20 +28,29 @@ class Pairs:
         self._started: list[BetterAuth | Service] = []
 
     async def start(self, *, service: dict[str, Any] | None = None, **options: Any) -> Both:
-        """`service` holds the service's settings, by default the server's address; the rest is the server's."""
+        """The service knows address and secret of the server, unless its settings say otherwise."""
         database_url = self._postgres.create_database(template=self._template)
         server = BetterAuth(database_url, **options)
         self._started.append(server)
-        return server, self._serve(database_url, {"BETTER_AUTH_URL": server.address} if service is None else service)
+        known = {"BETTER_AUTH_URL": server.address, "BETTER_AUTH_SECRET": BETTER_AUTH_SECRET}
+        return server, self._serve(database_url, known | (service or {}))
 
     def another(self, beside: Service, **settings: Any) -> Service:
         """One more service on the same database, with settings of its own."""
-        return self._serve(beside.database_url, settings)
+        return self._serve(beside.database_url, {"BETTER_AUTH_SECRET": BETTER_AUTH_SECRET} | settings)
+
+    def in_front_of(self, service: Service, **options: Any) -> BetterAuth:
+        """One more server on the database of a service."""
+        server = BetterAuth(service.database_url, **options)
+        self._started.append(server)
+        return server
+
+    def service(self, **settings: Any) -> Service:
+        """A service that no server knows yet."""
+        return self._serve(self._postgres.create_database(template=self._template), settings)
 
     def _serve(self, database_url: str, settings: dict[str, Any]) -> Service:
-        service = self._services.start(
-            database_url=database_url, **({"BETTER_AUTH_SECRET": BETTER_AUTH_SECRET} | settings)
-        )
+        service = self._services.start(database_url=database_url, **settings)
         self._started.append(service)
         return service
 

@@ -8,7 +8,7 @@ import pytest
 
 from taskservice.identity import jwks, users
 from taskservice.identity.explain import explain
-from tests.e2e.better_auth.conftest import Both, Pairs, caller, claims_of, the_life_of_a_task
+from tests.e2e.better_auth.conftest import ONLY_SECRET, Both, Pairs, caller, claims_of, the_life_of_a_task
 from tests.e2e.better_auth.server import BETTER_AUTH_SECRET, BetterAuth, Person
 from tests.support.problems import assert_problem
 from tests.support.services import SURFACES, Service, SurfaceName
@@ -84,7 +84,9 @@ async def test_issuer_and_audience_may_be_the_operators_own(pairs: Pairs, audien
 
 
 async def test_the_public_address_may_differ_from_the_one_that_the_service_reaches(pairs: Pairs) -> None:
-    server, other = await pairs.start(plugin={}, service={}, environ={"BETTER_AUTH_URL": "https://app.example.test"})
+    server, other = await pairs.start(
+        plugin={}, service=ONLY_SECRET, environ={"BETTER_AUTH_URL": "https://app.example.test"}
+    )
     ann = await server.sign_up("Ann")
     assert any(name.startswith("__Secure-") for name in ann.cookies)
     token = await server.token(ann)
@@ -126,7 +128,7 @@ async def test_a_number_as_expiration_time_is_said_to_be_in_1970(pairs: Pairs) -
 
 
 async def test_the_jwks_may_be_at_another_path(pairs: Pairs) -> None:
-    server, other = await pairs.start(plugin={"jwks": {"jwksPath": "/.well-known/jwks.json"}}, service={})
+    server, other = await pairs.start(plugin={"jwks": {"jwksPath": "/.well-known/jwks.json"}}, service=ONLY_SECRET)
     service = pairs.another(
         other, BETTER_AUTH_URL=server.address, BETTER_AUTH_JWKS_URL=f"{server.address}/api/auth/.well-known/jwks.json"
     )
@@ -167,7 +169,7 @@ async def test_an_issuer_that_is_down_and_back(pairs: Pairs) -> None:
 
 
 async def test_a_service_that_starts_before_its_issuer_takes_tokens_once_it_is_there(pairs: Pairs) -> None:
-    server, _ = await pairs.start(plugin={}, service={})
+    server, _ = await pairs.start(plugin={}, service=ONLY_SECRET)
     token = await server.token(await server.sign_up("Ann"))
     server.stop()
     _, service = await pairs.start(plugin={}, service={"BETTER_AUTH_URL": server.address})
@@ -215,7 +217,7 @@ async def test_a_deleted_user_is_refused_where_users_must_be_registered(
 
 
 async def test_the_cookie_cache_is_taken(pairs: Pairs) -> None:
-    server, service = await pairs.start(service={}, **COOKIE_CACHE)
+    server, service = await pairs.start(service=ONLY_SECRET, **COOKIE_CACHE)
     ann = await server.sign_up("Ann")
     await the_life_of_a_task(caller(service, ann.cookie("session_data"), ann.id))
     rows = await service.rows("SELECT email, name FROM users WHERE id = $1", ann.id)
@@ -227,7 +229,7 @@ async def test_the_cookie_cache_of_a_rotated_secret_is_taken(pairs: Pairs) -> No
     server, service = await pairs.start(
         service={"BETTER_AUTH_SECRETS": rotation}, environ={"BETTER_AUTH_SECRETS": rotation}, **COOKIE_CACHE
     )
-    old_server, only_old = await pairs.start(service={}, **COOKIE_CACHE)
+    old_server, only_old = await pairs.start(service=ONLY_SECRET, **COOKIE_CACHE)
     new, old = await server.sign_up("New"), await old_server.sign_up("Old")
     assert await status(service, new.cookie("session_data")) == 200
     assert await status(service, old.cookie("session_data")) == 200
@@ -246,7 +248,7 @@ async def test_a_cookie_cache_signed_with_the_key_pair_is_for_who_asks_for_it(pa
 
 
 async def test_a_server_without_a_secret_signs_for_nobody(pairs: Pairs) -> None:
-    server, service = await pairs.start(service={}, environ={"BETTER_AUTH_SECRET": ""}, **COOKIE_CACHE)
+    server, service = await pairs.start(service=ONLY_SECRET, environ={"BETTER_AUTH_SECRET": ""}, **COOKIE_CACHE)
     cookie = (await server.sign_up("Ann")).cookie("session_data")
     await assert_invalid(service, cookie)
     assert "public development secret" in (await explain(cookie, service.settings))[0]
