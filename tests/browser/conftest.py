@@ -1,9 +1,7 @@
 """A real browser: Debian's Chromium, driven by Playwright, which downloads none of its own."""
 
-import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, async_playwright
@@ -40,7 +38,7 @@ async def browser() -> AsyncIterator[Browser]:
 async def visiting(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[Visiting]:
     """Opens pages like somebody with an empty profile. At the end nothing may have gone wrong in any of them.
 
-    `SCREENSHOTS=directory` keeps what each page looked like at the end.
+    `SCREENSHOTS=directory` keeps what each page looked like at the end; `swagger-ui.png` among them is the README's.
     """
     visits: list[Visit] = []
 
@@ -50,9 +48,6 @@ async def visiting(browser: Browser, request: pytest.FixtureRequest) -> AsyncIte
 
     yield visit
     for number, visit_ in enumerate(visits):
-        directory = os.environ.get("SCREENSHOTS")
-        if directory:
-            name = f"{request.node.name}-{number}.png".replace("/", "_")
-            await visit_.page.screenshot(path=Path(directory) / name)
+        await visit_.picture(f"{request.node.name}-{number}".replace("/", "_"))
         await visit_.context.close()
         visit_.assert_clean()

@@ -1,6 +1,8 @@
 """One visit of a page, with everything that the browser noticed on the way."""
 
+import os
 import re
+from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -41,6 +43,12 @@ class Visit:
         )
         await page.goto(url, wait_until="networkidle")
         return visit
+
+    async def picture(self, name: str) -> None:
+        """Keep what the page looks like now, if `SCREENSHOTS` names a directory."""
+        directory = os.environ.get("SCREENSHOTS")
+        if directory:
+            await self.page.screenshot(path=Path(directory) / f"{name}.png")
 
     def assert_clean(self) -> None:
         assert not self.complaints, "\n".join(self.complaints)
