@@ -10,13 +10,12 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.middleware import DefineMiddleware
 from litestar.types import ControllerRouterHandler
-from sqlalchemy import NullPool
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from taskservice import rules
 from taskservice.database.bringup import BringUp, migrations_config
 from taskservice.database.pool import Pool
 from taskservice.database.server import DatabaseServer
+from taskservice.database.session import new_session
 from taskservice.database.urls import BadDatabaseUrl
 from taskservice.identity.middleware import Authentication
 from taskservice.identity.tokens import TokenVerifier
@@ -29,8 +28,8 @@ from taskservice.tasks.controllers import TaskController, TaskService, UserTaskC
 from taskservice.tasks.repository import TaskRepository
 from taskservice.web.cors import Cors
 from taskservice.web.docs import docs_routes, openapi_config
-from taskservice.web.head import HeadAsGet
 from taskservice.web.health import READY_SECONDS, health_routes
+from taskservice.web.methods import DerivedMethods
 from taskservice.web.problem_documents import problem_response
 from taskservice.web.request_log import RequestLog, configure_logging, remember_cause
 from taskservice.web.tracing import traced
@@ -53,16 +52,15 @@ def create_app(settings: Settings | None = None) -> Litestar:
     migrations = migrations_config(server)
     users = RegisteredUsers(settings.users_table, pool) if settings.users == "registered" else None
     bring_up = BringUp(server, pool, migrations, migrate=settings.migrate, check=users.check if users else None)
-    # For the maintenance methods of advanced-alchemy's repository; it opens no connection before one is used.
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=server.connect, poolclass=NullPool)
-    tasks = TaskRepository(pool, AsyncSession(engine))
+    tasks = TaskRepository(pool, new_session(server))
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         async with verifier.running():
             opening = asyncio.create_task(bring_up.run())
             try:
-                await asyncio.wait({opening}, timeout=FIRST_WAIT_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(bring_up.done.wait(), FIRST_WAIT_SECONDS)
                 yield
             finally:
                 opening.cancel()
@@ -107,7 +105,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         debug=False,
     )
     app.on_shutdown.append(log.flush)
-    inner: Any = HeadAsGet(app.asgi_handler)
+    inner: Any = DerivedMethods(app.asgi_handler)
     outer = traced(Cors(inner, settings.cors_origins, settings.cors_origin_regex))
     app.asgi_handler = RequestLog(outer, log, observe=observe)
     return app

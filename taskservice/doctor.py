@@ -63,15 +63,15 @@ async def _database(settings: Settings, server: DatabaseServer) -> AsyncIterator
     try:
         version = await connection.fetchval("SHOW server_version")
         yield Finding(True, "database", f"{server.description}: PostgreSQL {version}")
-        yield await _schema(server)
+        yield await _schema(connection)
         if settings.users == "registered":
             yield await _users_table(settings, connection)
     finally:
         await connection.close()
 
 
-async def _schema(server: DatabaseServer) -> Finding:
-    version = await schema_version(server)
+async def _schema(connection: Any) -> Finding:
+    version = await schema_version(connection)
     if version == HEAD:
         return Finding(True, "migrations", f"up to date ({version})")
     return Finding(

@@ -15,11 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from taskservice.database.failures import Failure, classify, describe
 from taskservice.database.migrations import DIRECTORY, HEAD, VERSION_TABLE
 from taskservice.database.pool import Pool
+from taskservice.database.reaching import Connection, reach
 from taskservice.database.server import DatabaseServer
 
-FIRST_PAUSE: Final = 0.1
-LONGEST_PAUSE: Final = 1.0
-"""The service heals within a second of the database being back."""
+PAUSE: Final = 0.5
+"""The service heals within a second of the database being usable again."""
 
 log: Final = logging.getLogger(__name__)
 
@@ -47,71 +47,72 @@ class BringUp:
         self._migrate = migrate
         self._check = check
         self._said: str | None = None
+        self._wanted = asyncio.Event()
+        pool.on_schema_gone = self._wanted.set
         self.trouble: str | None = "starting"
         """Why requests are not served yet; None once they are."""
+        self.done: Final = asyncio.Event()
+        """Requests have been served at least once."""
 
     async def run(self) -> None:
-        pause = FIRST_PAUSE
+        """Until it is cancelled: a database may be replaced by an empty or an older one while we serve."""
         while True:
+            self._wanted.clear()
+            await self._bring_up()
+            self.done.set()
+            await asyncio.sleep(PAUSE)
+            await self._wanted.wait()
+
+    async def _bring_up(self) -> None:
+        while True:
+            connection = await reach(self._server.connect, self._say)
             try:
-                await self._attempt()
-            except Exception as error:  # noqa: BLE001 (whatever keeps the database away, it is said and tried again)
+                if await self._server.is_behind_unknown_pooler(connection):
+                    continue
+                await self._look(connection)
+            except Exception as error:  # noqa: BLE001 (whatever is in the way, it is said and tried again)
                 self._say(error)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
             else:
-                self.trouble = None
+                self.trouble, self._said = None, None
                 self._pool.serving = True
                 return
-
-    async def _attempt(self) -> None:
-        await self._migrated()
-        if self._check is not None:
-            connection = await self._server.connect()
-            try:
-                await self._check(connection)
             finally:
                 connection.terminate()
+            await asyncio.sleep(PAUSE)
 
-    async def _migrated(self) -> None:
-        found = await schema_version(self._server)
-        if found == HEAD:
-            return
+    async def _look(self, connection: Connection) -> None:
+        found = await schema_version(connection)
         if found is not None and found > HEAD:
             log.warning("the schema (%s) is newer than this program (%s); serving it all the same", found, HEAD)
-            return
-        if not self._migrate:
-            raise SchemaMissing(
-                f"the schema is at {found or 'nothing'}, wanted is {HEAD}: run `litestar database upgrade` "
-                "(TASKSERVICE_MIGRATE is false)"
-            )
-        log.info("migrating the schema from %s to %s", found or "nothing", HEAD)
-        await asyncio.to_thread(upgrade, self._migrations)
+        elif found != HEAD:
+            if not self._migrate:
+                raise SchemaMissing(
+                    f"the schema is at {found or 'nothing'}, wanted is {HEAD}: run `litestar database upgrade` "
+                    "(TASKSERVICE_MIGRATE is false)"
+                )
+            log.info("migrating the schema from %s to %s", found or "nothing", HEAD)
+            await asyncio.to_thread(upgrade, self._migrations)
+        if self._check is not None:
+            await self._check(connection)
 
     def _say(self, error: Exception) -> None:
-        """Each trouble once, not once a second."""
+        """Each trouble once, not twice a second."""
         said = str(error) if isinstance(error, SchemaMissing) else describe(error)
         self.trouble = said
+        self._pool.serving = False
         if said != self._said:
             self._said = said
             wrong = isinstance(error, SchemaMissing) or classify(error, connecting=True) is Failure.MISCONFIGURED
-            log.log(
-                logging.ERROR if wrong else logging.WARNING,
-                "the database is not usable yet, trying again every second: %s",
-                said,
-            )
+            level = logging.ERROR if wrong else logging.WARNING
+            log.log(level, "the database is not usable yet, trying again: %s", said)
 
 
-async def schema_version(server: DatabaseServer) -> str | None:
+async def schema_version(connection: Connection) -> str | None:
     """The revision that the database is at; None for an empty one. Raises what asyncpg raises."""
-    connection = await server.connect()
-    try:
-        if await connection.fetchval("SELECT to_regclass($1)", VERSION_TABLE) is None:
-            return None
-        version: str | None = await connection.fetchval(f"SELECT max(version_num) FROM {VERSION_TABLE}")  # noqa: S608
-        return version
-    finally:
-        connection.terminate()
+    if await connection.fetchval("SELECT to_regclass($1)", VERSION_TABLE) is None:
+        return None
+    version: str | None = await connection.fetchval(f"SELECT max(version_num) FROM {VERSION_TABLE}")  # noqa: S608
+    return version
 
 
 def migrations_config(server: DatabaseServer) -> SQLAlchemyAsyncConfig:

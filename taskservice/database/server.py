@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import logging
+from dataclasses import replace
 from typing import Any, Final
 
 import asyncpg
 
+from taskservice.database.reaching import CONNECT_SECONDS
 from taskservice.database.urls import ConnectionTarget, read_database_url
 from taskservice.settings import Settings
 
-CONNECT_SECONDS: Final = 10.0
-"""A Neon database that sleeps needs some seconds to wake up."""
+log: Final = logging.getLogger(__name__)
 
 
 class DatabaseServer:
@@ -49,6 +51,10 @@ class DatabaseServer:
         """A connection with the service's session settings. Raises what asyncpg raises."""
         try:
             return await self._open(self._given or self._embedded_target(), timeout)
+        except asyncpg.ProtocolViolationError as error:
+            if not self._may_turn_out_pooled or "unsupported startup parameter" not in str(error):
+                raise
+            return await self._open(self._take_for_pooled("it refuses session settings"), timeout)
         except OSError:
             if self._given is not None:
                 raise
@@ -58,6 +64,33 @@ class DatabaseServer:
                     return await self._open(self._embedded_target(), timeout)
                 target = await asyncio.to_thread(self.start)
             return await self._open(target, timeout)
+
+    async def is_behind_unknown_pooler(self, connection: Any) -> bool:
+        """A pooler that passes no session settings on may mix up prepared statements, too: rows of other statements.
+
+        When it says so, `connection` must not be used for anything more; new ones take the pooler into account.
+        """
+        if not self._may_turn_out_pooled:
+            return False
+        found = await connection.fetchval("SELECT setting FROM pg_settings WHERE name = 'statement_timeout'")
+        if found == self.session()["statement_timeout"]:
+            return False
+        self._take_for_pooled("session settings do not arrive")
+        return True
+
+    @property
+    def _may_turn_out_pooled(self) -> bool:
+        return self._settings.database_pooler == "auto" and self._given is not None and not self._given.pooled
+
+    def _take_for_pooled(self, why: str) -> ConnectionTarget:
+        log.warning(
+            "a transaction-mode pooler seems to be in between (%s): going on without prepared statements; "
+            "set TASKSERVICE_DATABASE_POOLER=true to say so, and DATABASE_DIRECT_URL for migrations",
+            why,
+        )
+        assert self._given is not None  # noqa: S101 (for the type checker)
+        self._given = replace(self._given, pooled=True)
+        return self._given
 
     def session(self) -> dict[str, str]:
         """Server settings that end on the server what nobody waits for any more."""
