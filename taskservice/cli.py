@@ -86,16 +86,13 @@ def purge(older_than: int | None, orphans: bool) -> None:
 
 
 async def _purge(settings: "Settings", older_than: dt.timedelta, *, orphans: bool) -> list[str]:
-    from sqlalchemy import NullPool  # noqa: PLC0415
-    from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine  # noqa: PLC0415
-
     from taskservice.database.server import DatabaseServer  # noqa: PLC0415
+    from taskservice.database.session import new_session  # noqa: PLC0415
     from taskservice.tasks import maintenance  # noqa: PLC0415
 
     server = DatabaseServer(settings)
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=server.connect, poolclass=NullPool)
     try:
-        async with AsyncSession(engine) as session:
+        async with new_session(server) as session:
             purged = await maintenance.purge(session, older_than=older_than)
             lines = [
                 f"{purged.tasks} deleted tasks, {purged.tombstones} tombstones, "
@@ -106,7 +103,6 @@ async def _purge(settings: "Settings", older_than: dt.timedelta, *, orphans: boo
                 lines.append(f"{left.users} users who are gone, with {left.tasks} tasks, removed")
             return lines
     finally:
-        await engine.dispose()
         await asyncio.to_thread(server.stop)
 
 

@@ -95,6 +95,11 @@ def classify(error: BaseException, *, connecting: bool = False) -> Failure | Non
     return None
 
 
+def is_duplicate_key(error: BaseException) -> bool:
+    """A row with this key exists already, whoever's it is."""
+    return isinstance(_origin(error), asyncpg.UniqueViolationError)
+
+
 def describe(error: BaseException) -> str:
     """One line for the log, with what to do if the operator has to do something. Holds neither password nor SQL."""
     origin = _origin(error)

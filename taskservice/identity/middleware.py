@@ -25,7 +25,7 @@ class Authentication:
         self._users = users
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["route_handler"].opt.get(PUBLIC) is not True and scope.get("method") != "OPTIONS":
+        if scope["route_handler"].opt.get(PUBLIC) is not True:
             try:
                 token = bearer_token(scope["headers"])
             except Problem as problem:

@@ -32,6 +32,8 @@ from taskservice.web.conditions import header, if_match, if_none_match
 ERRORS_SHOWN: Final = 100
 """Of an import; a longer list helps nobody."""
 
+TRASH_IS_OFF: Final = (b"x-trash", b"off: the policy is delete = hard, deleted tasks are gone for good")
+
 Call = Request[Principal, Any, Any]
 Answered = TypeVar("Answered")
 
@@ -109,7 +111,10 @@ class TaskController(Controller):
         service, owner = _of(request), request.user.user_id
         page = await service.tasks.page(owner, question)
         days = service.settings.retention_days
-        return Answer([trashed_from(owner, row, days) for row in page.rows], 200, *_link(request, question, page))
+        headers = _link(request, question, page)
+        if service.hard_delete:
+            headers += (TRASH_IS_OFF,)
+        return Answer([trashed_from(owner, row, days) for row in page.rows], 200, *headers)
 
     @post("/batch", status_code=200, request_max_body_size=rules.BATCH_BODY_MAX)
     async def run_batch(self, request: Call) -> Answer[BatchAnswer]:

@@ -175,6 +175,8 @@ class Surface(Struct, frozen=True):
     pending_is_open: bool
 
 
+_OPEN: Final = frozenset(rules.STATUSES) - {rules.COMPLETED}
+
 TOKEN_SURFACE: Final = Surface((*rules.STATUSES, "all"), pending_is_open=False)
 PATH_SURFACE: Final = Surface(("pending", "completed", "all"), pending_is_open=True)
 
@@ -275,11 +277,14 @@ class _Reading:
     def _read_states(self) -> None:
         statuses = set(self._choices("status", self._surface.statuses))
         if statuses and "all" not in statuses:
-            if not self._surface.pending_is_open:
+            # These two have an index; on the path surface `pending` is another word for the second.
+            if statuses == {rules.COMPLETED}:
+                self._conditions.append("completed")
+            elif statuses == _OPEN or (self._surface.pending_is_open and statuses == {rules.DEFAULT_STATUS}):
+                self._conditions.append("open")
+            elif not self._surface.pending_is_open:
                 self._conditions.append("status")
                 self._values["status"] = sorted(statuses)
-            elif len(statuses) == 1:
-                self._conditions.append("completed" if statuses == {"completed"} else "open")
         completed = self._choices("completed", ("true", "false"))
         if len(completed) == 1:
             self._conditions.append("completed" if completed == ["true"] else "open")

@@ -28,7 +28,7 @@ from taskservice.identity.tokens import Principal
 from taskservice.tasks import listing
 from taskservice.tasks.listing import Question, Shape
 from taskservice.tasks.shapes import TaskChange, TaskCreate, TaskImport
-from taskservice.tasks.tables import Instant, Task, tasks, tombstones, users
+from taskservice.tasks.tables import Instant, Task, idempotency_keys, tasks, tombstones, users
 
 COLUMNS: Final = (
     tasks.c.id, tasks.c.title, tasks.c.description, tasks.c.status, tasks.c.priority, tasks.c.due_date,
@@ -316,7 +316,7 @@ def _erasure() -> Statement:
 
 
 def _clearance() -> Statement:
-    """Everything of a user, for good."""
+    """Everything of a user, for good; also the answers kept for their retries, which quote tasks."""
     owner = _locked_owner()
     found = (
         sa.select(tasks.c.id, tasks.c.user_id, tasks.c.deleted_at)
@@ -327,8 +327,9 @@ def _clearance() -> Statement:
     number = sa.func.row_number().over(order_by=found.c.id).label("number")
     step = sa.select(found.c.id, found.c.user_id, number).cte("step")
     live = sa.func.count().filter(found.c.deleted_at.is_(None))
+    kept = sa.delete(idempotency_keys).where(idempotency_keys.c.user_id == _user).cte("kept")
     answer = sa.select(live, sa.func.count() - live).select_from(found)
-    return Statement(answer.add_cte(*_removed(step, _counted(step))))
+    return Statement(answer.add_cte(*_removed(step, _counted(step)), kept))
 
 
 def _feed() -> Statement:

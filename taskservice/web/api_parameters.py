@@ -33,7 +33,7 @@ _QUERY: Final[dict[str, tuple[Schema, str]]] = {
         "`none`: without a due date. `any`: with one. `overdue`, `today`: as the clock says in `tz`; what is completed "
         "is never overdue.",
     ),
-    "tz": ({"type": "string"}, "The IANA time zone of `due=today` and `due=overdue`, such as `Europe/Berlin`; UTC "
+    "tz": ({"type": "string", "format": "time-zone"}, "The IANA time zone of `due=today` and `due=overdue`, such as `Europe/Berlin`; UTC "
            "without it."),
     **{
         name: (_MOMENT, f"`{name.partition('_')[0]}{'_date' if name[0] == 'd' else '_at'}` is "
@@ -57,7 +57,7 @@ _QUERY: Final[dict[str, tuple[Schema, str]]] = {
         "How many at most.",
     ),
     "cursor": (
-        {"type": "string"},
+        {"type": "string", "format": "cursor"},
         "Where the page starts: taken from the `Link` of the page before, of the same filters and sort.",
     ),
     "since": (
@@ -107,13 +107,13 @@ PARAMETERS: Final[dict[str, Schema]] = {
         "name": "If-Match",
         "in": "header",
         "description": "The write happens only if the task's `ETag` is (one of) this; else 412 with the current one.",
-        "schema": {"type": "string", "pattern": _TAGS},
+        "schema": {"type": "string", "format": "entity-tags", "pattern": _TAGS},
     },
     "If-None-Match": {
         "name": "If-None-Match",
         "in": "header",
         "description": "The `ETag` of the answer that is there already: 304 if it still holds.",
-        "schema": {"type": "string", "pattern": _TAGS},
+        "schema": {"type": "string", "format": "entity-tags", "pattern": _TAGS},
     },
     "Idempotency-Key": {
         "name": "Idempotency-Key",
@@ -123,7 +123,11 @@ PARAMETERS: Final[dict[str, Schema]] = {
             f"{rules.IDEMPOTENCY_HOURS} hours it gives the first answer again and does nothing."
         ),
         "schema": {
-            "type": "string", "minLength": 1, "maxLength": rules.IDEMPOTENCY_KEY_MAX, "pattern": "^[ -~]+$",
+            "type": "string",
+            "format": "idempotency-key",
+            "minLength": 1,
+            "maxLength": rules.IDEMPOTENCY_KEY_MAX,
+            "pattern": "^[ -~]+$",
         },
     },
 }  # fmt: skip

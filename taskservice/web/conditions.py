@@ -9,6 +9,7 @@ from taskservice.problems import ValidationFailed
 from taskservice.tasks.fields import Invalid
 
 _TAG: Final = re.compile(rb'[ \t]*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*(?:,|$)')
+_RULE: Final = 'must be entity tags in double quotes, such as "7", or *'
 _REVISION: Final = re.compile(rb"[0-9]{1,18}")
 
 
@@ -50,8 +51,9 @@ def _tags(value: bytes, name: str) -> list[tuple[bytes, bytes]]:
     while place < len(value):
         match = _TAG.match(value, place)
         if match is None:
-            message = 'must be entity tags in double quotes, such as "7", or *'
-            raise ValidationFailed([Invalid("entity_tag", message).at(name, "header")])
+            raise ValidationFailed([Invalid("entity_tag", _RULE).at(name, "header")])
         found.append((match[1], match[2]))
         place = match.end()
+    if not found:
+        raise ValidationFailed([Invalid("entity_tag", _RULE).at(name, "header")])
     return found

@@ -10,7 +10,7 @@ METHODS: Final = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 REQUEST_HEADERS: Final = (
     b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID, Traceparent, Tracestate"
 )
-EXPOSED: Final = b"ETag, Link, Location, Retry-After, X-Request-ID, Idempotency-Replayed"
+EXPOSED: Final = b"ETag, Link, Location, Retry-After, X-Request-ID, Idempotency-Replayed, X-Trash"
 PREFLIGHT_SECONDS: Final = b"600"
 
 

@@ -1,8 +1,9 @@
 """The one map from exceptions to problem documents."""
 
+import re
+from collections.abc import Mapping
 from typing import Any, Final
 
-import asyncpg
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import (
@@ -11,7 +12,7 @@ from litestar.exceptions import (
     NotFoundException,
 )
 
-from taskservice.database.failures import classify
+from taskservice.database.failures import classify, is_duplicate_key
 from taskservice.problems import (
     BadRequest,
     BodyTooLarge,
@@ -37,12 +38,20 @@ def as_problem(error: Exception) -> Problem:
     if isinstance(error, HTTPException) and error.status_code in _OF_STATUS:
         kind = _OF_STATUS[error.status_code]
         said = isinstance(error, (NotFoundException, MethodNotAllowedException)) or kind is BodyTooLarge
-        return kind(None if said else error.detail, headers=error.headers)
-    if isinstance(error, asyncpg.UniqueViolationError):
+        return kind(None if said else error.detail, headers=_with_head(error.headers or {}))
+    if is_duplicate_key(error):
         # Ids come from clients in an import only; two at once may bring the same.
         return TaskExists()
     # The pool says so itself; this catches what fails on the way to a connection or while a stream is read.
     return InternalError() if classify(error) is None else DatabaseUnavailable()
+
+
+def _with_head(headers: Mapping[str, str]) -> dict[str, str]:
+    """`Allow` with HEAD, which stands wherever GET does (`web.methods`) without a route of its own."""
+    return {
+        name: re.sub(r"\bGET\b", "GET, HEAD", value) if name.lower() == "allow" else value
+        for name, value in headers.items()
+    }
 
 
 def problem_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -1,0 +1,46 @@
+"""HEAD and OPTIONS, which follow from the other methods of a path."""
+
+from typing import Any, Final, cast
+
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+_NOWHERE: Final = "TRACE"
+"""A method that no route has: its refusal names those that there are."""
+
+
+class DerivedMethods:
+    """HEAD is GET, of whose answer the server sends no body. OPTIONS says what a path allows, to anybody."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope.get("method")
+        if method == "HEAD":
+            # A copy: uvicorn looks at its own scope to know that no body may follow.
+            as_get = cast("Scope", {**scope, "method": "GET"})
+            try:
+                await self._app(as_get, receive, send)
+            finally:
+                # The log and the metrics look at the one that came.
+                scope.update({name: as_get.get(name) for name in ("path_template", "user")})  # type: ignore[typeddict-item]
+        elif method == "OPTIONS":
+            # Not Litestar's own answer: it leaves methods out, and runs the guards of routes without a user.
+            await self._app(cast("Scope", {**scope, "method": _NOWHERE}), receive, _allowing(send))
+        else:
+            await self._app(scope, receive, send)
+
+
+def _allowing(send: Send) -> Send:
+    """Makes 204 of a 405; the header `Allow` stays."""
+    allows = False
+
+    def answer(message: Message) -> Any:
+        nonlocal allows
+        if message["type"] == "http.response.start" and message["status"] == 405:
+            allows = True
+            headers = [(name, value) for name, value in message["headers"] if not name.startswith(b"content-")]
+            return send({**message, "status": 204, "headers": headers})
+        return send({**message, "body": b""}) if allows and message["type"] == "http.response.body" else send(message)
+
+    return answer
