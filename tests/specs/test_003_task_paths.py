@@ -1,0 +1,241 @@
+"""Specification 003, number by number: the path surface under the default policies."""
+
+import asyncio
+import statistics
+import time
+
+import pytest
+
+from tests.support.problems import assert_problem, fields_of
+from tests.support.routes import NOBODYS, operations_of
+from tests.support.services import Caller, Service, Services, SurfaceName
+from tests.support.wire import Wire
+
+
+@pytest.fixture
+def surface() -> SurfaceName:
+    return "path"
+
+
+# User story 1: create
+
+
+async def test_us1_1_valid_data_is_created_and_201(alice: Caller) -> None:
+    response = await alice.post(f"/api/{alice.user}/tasks", json={"title": "Buy milk"})
+    assert response.status_code == 201
+    assert await alice.tasks() == [response.json()]
+    assert response.json()["id"]
+
+
+async def test_us1_2_invalid_data_is_422(alice: Caller) -> None:
+    document = assert_problem(await alice.post(json={"title": "", "due_date": "soon"}), 422)
+    assert fields_of(document) == {"title", "due_date"}
+
+
+# User story 2: list
+
+
+async def test_us2_1_all_of_the_users_tasks_are_listed(alice: Caller, bob: Caller) -> None:
+    tasks = [await alice.create(f"task {n}") for n in range(5)]
+    await bob.create()
+    assert await alice.tasks() == tasks
+
+
+async def test_us2_2_another_users_list_is_403(alice: Caller, bob: Caller) -> None:
+    await bob.create()
+    assert_problem(await alice.get(f"/api/{bob.user}/tasks"), 403)
+
+
+# User story 3: update and manage
+
+
+async def test_us3_1_put_updates(alice: Caller) -> None:
+    task = await alice.create()
+    response = await alice.put(f"/{task['id']}", json={"title": "new", "due_date": "2027-01-01"})
+    assert response.status_code == 200
+    assert (response.json()["title"], response.json()["due_date"]) == ("new", "2027-01-01")
+
+
+async def test_us3_2_patch_complete_toggles(alice: Caller) -> None:
+    task = await alice.create()
+    for expected in (True, False):
+        response = await alice.patch(f"/{task['id']}/complete")
+        assert (response.status_code, response.json()["completed"]) == (200, expected)
+
+
+async def test_us3_3_delete_is_204(alice: Caller) -> None:
+    task = await alice.create()
+    assert (await alice.delete(f"/{task['id']}")).status_code == 204
+    assert await alice.tasks() == []
+
+
+# Edge cases
+
+
+async def test_edge1_a_task_that_does_not_exist_is_404(alice: Caller) -> None:
+    for method, body in (("GET", None), ("PUT", {"title": "t"}), ("DELETE", None)):
+        assert_problem(await alice.request(method, f"/{NOBODYS}", json=body), 404)
+
+
+async def test_edge2_of_concurrent_updates_the_last_one_wins(alice: Caller) -> None:
+    task = await alice.create()
+    answers = await asyncio.gather(*(alice.put(f"/{task['id']}", json={"title": f"title {n}"}) for n in range(10)))
+    last = max((answer.json() for answer in answers), key=lambda answered: answered["updated_at"])
+    assert await alice.read(task["id"]) == last
+
+
+async def test_edge3_while_the_database_is_away_503_and_then_it_goes_on(severed: tuple[Service, Wire]) -> None:
+    service, wire = severed
+    alice = service.user("edge3", "path")
+    wire.cut()
+    assert_problem(await alice.post(json={"title": "t"}), 503)
+    wire.mend()
+    service.wait_until_ready(5)
+    assert (await alice.post(json={"title": "t"})).status_code == 201
+
+
+async def test_edge4_another_users_tasks_cannot_be_reached(alice: Caller, bob: Caller) -> None:
+    task = await bob.create()
+    assert_problem(await alice.get(f"{bob.root}/{task['id']}"), 403)
+    assert_problem(await alice.get(f"/{task['id']}"), 404)
+    assert await alice.tasks() == []
+
+
+# Functional requirements
+
+
+async def test_fr001_there_are_rest_endpoints_for_tasks(alice: Caller) -> None:
+    found = {(operation.method, operation.template) for operation in operations_of(alice)}
+    one = "/api/{user_id}/tasks/{task_id}"
+    assert {
+        ("GET", "/api/{user_id}/tasks"), ("POST", "/api/{user_id}/tasks"),
+        ("GET", one), ("PUT", one), ("DELETE", one), ("PATCH", one + "/complete"),
+    } <= found  # fmt: skip
+
+
+async def test_fr002_isolation_is_by_token(alice: Caller, bob: Caller) -> None:
+    mine, his = await alice.create(), await bob.create()
+    assert (await alice.tasks(), await bob.tasks()) == ([mine], [his])
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [("2026-12-01", "2026-12-01"), ("2026-12-01T09:00:00+01:00", "2026-12-01T08:00:00.000000Z"), (None, None)],
+)
+async def test_fr003_tasks_have_title_description_and_due_date(
+    alice: Caller, sent: str | None, kept: str | None
+) -> None:
+    task = await alice.create("title", description="description", due_date=sent)
+    assert (task["title"], task["description"], task["due_date"]) == ("title", "description", kept)
+
+
+async def test_fr004_get_gives_the_own_tasks(alice: Caller) -> None:
+    task = await alice.create()
+    response = await alice.get(f"/api/{alice.user}/tasks")
+    assert (response.status_code, response.json()) == (200, [task])
+
+
+async def test_fr005_put_updates_an_own_task(alice: Caller, bob: Caller) -> None:
+    mine, his = await alice.create(), await bob.create()
+    assert (await alice.put(f"/{mine['id']}", json={"title": "new"})).json()["title"] == "new"
+    assert_problem(await alice.put(f"/{his['id']}", json={"title": "new"}), 404)
+
+
+async def test_fr006_delete_deletes_an_own_task(alice: Caller, bob: Caller) -> None:
+    mine, his = await alice.create(), await bob.create()
+    assert (await alice.delete(f"/{mine['id']}")).status_code == 204
+    assert_problem(await alice.delete(f"/{his['id']}"), 404)
+    assert await bob.tasks() == [his]
+
+
+async def test_fr007_patch_complete_toggles_an_own_task(alice: Caller, bob: Caller) -> None:
+    mine, his = await alice.create(), await bob.create()
+    assert (await alice.patch(f"/{mine['id']}/complete")).json()["completed"] is True
+    assert_problem(await alice.patch(f"/{his['id']}/complete"), 404)
+    assert await bob.tasks() == [his]
+
+
+async def test_fr008_another_users_data_is_403(alice: Caller, bob: Caller) -> None:
+    task = await bob.create()
+    for operation in operations_of(alice):
+        answer = await alice.request(operation.method, operation.path(bob.user, task["id"]))
+        assert_problem(answer, 403)
+
+
+async def test_fr009_input_is_validated_on_create_and_update(alice: Caller) -> None:
+    task = await alice.create()
+    wrong = {"title": "", "description": 5, "due_date": "never"}
+    for method, path in (("POST", ""), ("PUT", f"/{task['id']}")):
+        assert fields_of(assert_problem(await alice.request(method, path, json=wrong), 422)) == set(wrong)
+
+
+async def test_fr010_tasks_are_stored_persistently(services: Services, database_url: str) -> None:
+    service = services.start(database_url=database_url)
+    task = await service.user("alice", "path").create()
+    service.stop()
+    # Not even a clean stop is needed: what was acknowledged was already on disk.
+    assert len(await service.rows("SELECT 1 FROM tasks WHERE id = $1", task["id"])) == 1
+
+
+# Success criteria
+
+
+async def test_sc001_operations_succeed(alice: Caller) -> None:
+    async def life(n: int) -> None:
+        task = await alice.create(f"task {n}")
+        assert await alice.read(task["id"]) == task
+        assert (await alice.put(f"/{task['id']}", json={"title": "changed"})).status_code == 200
+        assert (await alice.delete(f"/{task['id']}")).status_code == 204
+
+    # 1000 operations, of which 99.9 % would be one failure: there is none.
+    for start in range(0, 250, 25):
+        await asyncio.gather(*(life(n) for n in range(start, start + 25)))
+    assert await alice.tasks() == []
+
+
+async def test_sc002_95_percent_of_the_answers_come_within_500_ms(alice: Caller) -> None:
+    times = []
+    for n in range(60):
+        started = time.perf_counter()
+        response = await (alice.get() if n % 2 else alice.post(json={"title": "t"}))
+        assert response.is_success
+        times.append(time.perf_counter() - started)
+    assert statistics.quantiles(times, n=20)[-1] < 0.5
+
+
+async def test_sc003_every_attempt_at_another_users_tasks_is_refused(alice: Caller, bob: Caller) -> None:
+    task = await bob.create()
+    for operation in operations_of(alice):
+        assert_problem(await alice.request(operation.method, operation.path(bob.user, task["id"])), 403)
+        if operation.of_one_task:
+            assert_problem(
+                await alice.request(operation.method, operation.path(alice.user, task["id"]), json=operation.body), 404
+            )
+    assert await bob.tasks() == [task]
+
+
+async def test_sc005_no_data_leaks_between_users(alice: Caller, bob: Caller) -> None:
+    secret = f"what only {bob.user} knows"
+    task = await bob.create(secret, description=secret)
+    answers = [
+        await alice.get(),
+        await alice.get(params={"q": secret}),
+        await alice.get("/trash"),
+        await alice.get("/changes"),
+        await alice.get(f"/{task['id']}"),
+        await alice.get(f"{bob.root}/{task['id']}"),
+        await alice.put(f"/{task['id']}", json={"title": "t"}),
+        await alice.post("/batch", json={"operations": [{"op": "update", "id": task["id"], "data": {"title": "t"}}]}),
+    ]
+    for answer in answers:
+        assert "knows" not in answer.text
+        assert answer.status_code < 500
+
+
+async def test_sc006_1000_users_at_once(service: Service, alice: Caller) -> None:
+    async def visit(n: int) -> list[str]:
+        user = service.user(f"{alice.user}-{n}", "path")
+        await user.create(f"of {n}")
+        return await user.titles()
+
+    assert await asyncio.gather(*(visit(n) for n in range(1000))) == [[f"of {n}"] for n in range(1000)]
