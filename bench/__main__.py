@@ -44,6 +44,8 @@ class Bench(msgspec.Struct, frozen=True):
     postgres: Postgres
     world: World
     logs: Path
+    rounds: int
+    seconds: float
 
     @contextmanager
     def servers(self, *wanted: Candidate) -> Iterator[dict[Candidate, Server]]:
@@ -82,7 +84,7 @@ def measure_operations(bench: Bench, names: set[str], *, turns: int, seconds: fl
 
 def operations_section(bench: Bench, found: Figures) -> None:
     names = {operation.name for operation in operations.ALL}
-    found.operations = measure_operations(bench, names, turns=5, seconds=4)
+    found.operations = measure_operations(bench, names, turns=bench.rounds, seconds=bench.seconds)
 
 
 def startup_section(bench: Bench, found: Figures) -> None:
@@ -108,7 +110,9 @@ def crowds_section(bench: Bench, found: Figures) -> None:
     found.crowds = []
     with bench.servers(*candidates.ALL) as servers:
         for operation in (operations.GET, operations.LIST_100, operations.CREATE):
-            seen = crowds.latencies(operation, bench.world, servers, bench.postgres, rounds=3, seconds=5)
+            seen = crowds.latencies(
+                operation, bench.world, servers, bench.postgres, rounds=bench.rounds, seconds=bench.seconds
+            )
             found.crowds += map(figures.crowd_figures, seen)
             for crowd in seen:
                 who = f"{crowd.operation}, {crowd.connections} connections, {crowd.candidate}"
@@ -117,9 +121,16 @@ def crowds_section(bench: Bench, found: Figures) -> None:
 
 def growth_section(bench: Bench, found: Figures) -> None:
     found.growth = []
-    for point in growth.grow(
-        bench.postgres, bench.logs, tables=TABLES, owners=OWNERS, pages=PAGES, rounds=3, seconds=2
-    ):
+    points = growth.grow(
+        bench.postgres,
+        bench.logs,
+        tables=TABLES,
+        owners=OWNERS,
+        pages=PAGES,
+        rounds=bench.rounds,
+        seconds=bench.seconds,
+    )
+    for point in points:
         found.growth.append(point)
         say(f"{point.series} {point.size} {point.operation}: {point.cost:.0f} µs, p50 {point.p50:.0f} µs")
 
@@ -135,10 +146,10 @@ SECTIONS: dict[str, Callable[[Bench, Figures], None]] = {
 
 
 @contextmanager
-def prepared() -> Iterator[Bench]:
+def prepared(*, turns: int, seconds: float) -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="bench-logs-") as logs, running_postgres() as postgres:
         create_database(postgres, DATABASE, operations.FILLINGS)
-        yield Bench(postgres, operations.look_around(postgres, DATABASE), Path(logs))
+        yield Bench(postgres, operations.look_around(postgres, DATABASE), Path(logs), turns, seconds)
 
 
 def quick() -> int:
@@ -148,9 +159,9 @@ def quick() -> int:
     if not old:
         say("There are no committed figures to compare with: run `python -m bench` first.")
         return 2
-    with prepared() as bench:
+    with prepared(turns=QUICK_ROUNDS, seconds=QUICK_SECONDS) as bench:
         names = {operation.name for operation in operations.QUICK}
-        new = measure_operations(bench, names, turns=QUICK_ROUNDS, seconds=QUICK_SECONDS)
+        new = measure_operations(bench, names, turns=bench.rounds, seconds=bench.seconds)
         worse = figures.regressions(new, old)
         if worse:
             say("Measured once more, longer, because of:\n  " + "\n  ".join(worse))
@@ -163,9 +174,9 @@ def quick() -> int:
     return 1 if worse else 0
 
 
-def full(sections: list[str]) -> int:
+def full(sections: list[str], *, turns: int, seconds: float) -> int:
     found = figures.committed()
-    with prepared() as bench:
+    with prepared(turns=turns, seconds=seconds) as bench:
         found.machine = machine.description()
         found.versions = machine.versions(bench.postgres.version)
         found.measured_on = dt.datetime.now(dt.UTC).date().isoformat()
@@ -182,6 +193,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="compare a short run with the committed figures")
     parser.add_argument("--sections", help=f"only these, by comma: {', '.join(SECTIONS)}")
+    parser.add_argument("--rounds", type=int, default=5, help="of the full run; its median counts (default 5)")
+    parser.add_argument("--seconds", type=float, default=4, help="of load in each turn of the full run (default 4)")
     parser.add_argument("--render", action="store_true", help="write docs/performance.md from the committed figures")
     options = parser.parse_args()
     if options.render:
@@ -192,7 +205,7 @@ def main() -> int:
     sections = options.sections.split(",") if options.sections else list(SECTIONS)
     if unknown := set(sections) - SECTIONS.keys():
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
-    return full(sections)
+    return full(sections, turns=options.rounds, seconds=options.seconds)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,13 @@ class Server:
         times = [process.cpu_times() for process in self.family()]
         return sum(time.user + time.system for time in times)
 
+    def wait_idle(self) -> None:
+        """Until it has finished what was asked of it: no CPU time spent for a little while."""
+        deadline = time.perf_counter() + 10
+        spent = -1.0
+        while spent < (spent := self.cpu_seconds()) and time.perf_counter() < deadline:
+            time.sleep(0.05)
+
     def resident_bytes(self) -> int:
         return sum(int(process.memory_info().rss) for process in self.family())
 
