@@ -1,6 +1,7 @@
 """A TCP port for a server that listens on a Unix socket only, as a container has to be told a host and a port."""
 
 import asyncio
+import socket
 from pathlib import Path
 
 
@@ -23,3 +24,9 @@ async def listen(path: Path) -> asyncio.Server:
         await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
 
     return await asyncio.start_server(connected, "127.0.0.1", 0)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,7 +1,6 @@
 """The image, built for real and run as an engine would run it: no root, nothing writable, number 1 of its processes."""
 
 import re
-import socket
 import time
 from collections.abc import Iterator
 
@@ -10,13 +9,17 @@ import pytest
 
 from taskservice.identity.tokens import issue_token
 from taskservice.settings import load_settings
-from tests.image import relay
-from tests.image.without_engine import ROOT, Container, Image, missing
+from tests.image.relay import free_port
+from tests.image.without_engine import ROOT, Image, missing
 from tests.support.postgres import ThrowawayPostgres
-from tests.support.stage import Stage
 
 SECRET = "a-secret-for-the-image-that-is-long-enough-0123456789"
 READY_WITHIN_SECONDS = 30  # 001 SC-008
+LIST_PACKAGES = """
+from importlib.metadata import distributions
+for package in distributions(path=["/srv/venv/lib/python%d.%d/site-packages" % __import__("sys").version_info[:2]]):
+    print(package.name.lower().replace("_", "-") + "==" + package.version)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -28,19 +31,6 @@ def image() -> Iterator[Image]:
     image.remove()
 
 
-@pytest.fixture(scope="module")
-def database_port(stage: Stage, postgres: ThrowawayPostgres) -> Iterator[int]:
-    server = stage.run(relay.listen(postgres.socket))
-    yield server.sockets[0].getsockname()[1]
-    stage.loop.call_soon_threadsafe(server.close)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 class Running:
     """A container that serves, on an empty database."""
 
@@ -48,7 +38,7 @@ class Running:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {"DATABASE_URL": database_url, "BETTER_AUTH_SECRET": SECRET} | environment
-        self.container = image.run(LITESTAR_PORT=str(self.port), **self.environment)
+        self.container = image.start(LITESTAR_PORT=str(self.port), **self.environment)
 
     def wait_for(self, path: str, status: int, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -93,20 +83,19 @@ def test_it_listens_on_every_address(running: Running) -> None:
 
 def test_the_health_check_follows_the_service(image: Image, running: Running) -> None:
     command = image.config["Healthcheck"]["Test"][1:]
-    assert image.run(*command, LITESTAR_PORT=str(running.port)).wait(20) == 0
-    assert image.run(*command, LITESTAR_PORT=str(free_port())).wait(20) != 0
+    assert image.call(*command, LITESTAR_PORT=str(running.port)).returncode == 0
+    assert image.call(*command, LITESTAR_PORT=str(free_port())).returncode != 0
 
 
 def test_nothing_can_be_written(image: Image) -> None:
-    container = image.run("python", "-c", "open('/srv/x', 'w')")
-    assert container.wait(20) != 0
-    assert "Read-only file system" in container.output
+    writing = image.call("python", "-c", "open('/srv/x', 'w')")
+    assert writing.returncode != 0
+    assert "Read-only file system" in writing.stdout
 
 
 def test_it_does_not_run_as_root(image: Image) -> None:
-    container = image.run("python", "-c", "import os; print(os.getuid(), os.getgid())")
-    assert container.wait(20) == 0
-    assert container.output.split() == ["10001", "10001"]
+    asking = image.call("python", "-c", "import os; print(os.getuid(), os.getgid())")
+    assert asking.stdout.split() == ["10001", "10001"]
 
 
 def test_sigterm_ends_it_in_peace(image: Image, postgres: ThrowawayPostgres, database_port: int) -> None:
@@ -128,22 +117,17 @@ def test_without_its_database_it_lives_and_is_not_ready(image: Image) -> None:
 
 
 def test_production_refuses_to_start_with_nothing_said(image: Image) -> None:
-    container: Container = image.run()
-    assert container.wait(20) != 0
-    assert "DATABASE_URL" in container.output
-    assert "BETTER_AUTH_SECRET" in container.output
-    assert "Traceback" not in container.output
+    refused = image.call()
+    assert refused.returncode != 0
+    assert "DATABASE_URL" in refused.stdout
+    assert "BETTER_AUTH_SECRET" in refused.stdout
+    assert "Traceback" not in refused.stdout
 
 
 def test_it_carries_the_locked_runtime_and_nothing_else(image: Image) -> None:
-    container = image.run(
-        "python",
-        "-c",
-        "from importlib.metadata import distributions as d\nfor x in d(path=[p for p in __import__('sys').path if "
-        "p.startswith('/srv')]): print(x.name.lower().replace('_', '-') + '==' + x.version)",
-    )
-    assert container.wait(20) == 0, container.output
-    installed = set(container.output.split())
+    listing = image.call("python", "-c", LIST_PACKAGES)
+    assert listing.returncode == 0, listing.stdout
+    installed = set(listing.stdout.split())
     locked = set(re.findall(r"^[a-z0-9-]+==[^\s;]+", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE))
     assert {each for each in installed - locked if not each.startswith("taskservice==")} == set()
     names = {each.partition("==")[0] for each in installed}

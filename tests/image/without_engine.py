@@ -76,25 +76,34 @@ class Image:
     def remove(self) -> None:
         _run("buildah", "rm", self._container)
 
-    def run(self, *command: str, **environment: str) -> "Container":
-        """The image's own command if none is given."""
-        return Container(self, command or tuple(self.config["Cmd"]), environment)
+    def call(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in it to its end; the image's own command if none is given."""
+        return subprocess.run(
+            self._container_command(command, environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    def start(self, **environment: str) -> "Container":
+        return Container(self._container_command((), environment))
+
+    def _container_command(self, command: tuple[str, ...], environment: dict[str, str]) -> list[str]:
+        said = [*self.config["Env"], *(f"{name}={value}" for name, value in environment.items())]
+        place = (str(self.root), self.config["User"], self.config["WorkingDir"])
+        namespaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
+        return [*namespaces, "sh", "-c", CONTAINER, "container", *place, *said, *(command or self.config["Cmd"])]
 
 
 class Container:
-    """One process tree in the image, from construction to `stop`."""
+    """The service in the image, from construction to `stop`."""
 
-    def __init__(self, image: Image, command: tuple[str, ...], environment: dict[str, str]) -> None:
-        said = [*image.config["Env"], *(f"{name}={value}" for name, value in environment.items())]
-        place = (str(image.root), image.config["User"], image.config["WorkingDir"])
-        namespaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
+    def __init__(self, command: list[str]) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the container)
-        self._process = subprocess.Popen(
-            [*namespaces, "sh", "-c", CONTAINER, "container", *place, *said, *command],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-        )
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT)
 
     @property
     def running(self) -> bool:
@@ -104,10 +113,6 @@ class Container:
     def output(self) -> str:
         self._log.seek(0)
         return self._log.read().decode()
-
-    def wait(self, seconds: float) -> int:
-        """Its exit code, once it ends by itself."""
-        return self._process.wait(seconds)
 
     def stop(self, seconds: float = 30) -> int:
         """As `docker stop`: SIGTERM to number 1, and its exit code if it ends in time."""
