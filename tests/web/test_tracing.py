@@ -2,9 +2,16 @@
 
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import httpx
+
+from tests.support.services import SECRET
 
 PROGRAM = """
 import asyncio, json, sys
@@ -86,3 +93,44 @@ def test_each_request_is_a_span_named_by_its_route_template() -> None:
 
 def test_without_the_sdk_nothing_is_wrapped_or_loaded() -> None:
     assert len(run("none")) == 2
+
+
+def test_the_command_of_the_operations_page_makes_spans(database_url: str, tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "operations" / "README.md").read_text("utf-8")
+    (command,) = re.findall(r"^(?:OTEL_\w+=\S+ )+(opentelemetry-instrument .+)$", page, re.MULTILINE)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    # Spans go to standard output here, as there is no collector.
+    to_console = {
+        "OTEL_TRACES_EXPORTER": "console",
+        "OTEL_METRICS_EXPORTER": "none",
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
+    environ = (
+        os.environ
+        | to_console
+        | {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "TASKSERVICE_ENV": "production",
+            "BETTER_AUTH_SECRET": SECRET,
+            "DATABASE_URL": database_url,
+        }
+    )
+    (tmp_path / "litestar.toml").write_text((root / "litestar.toml").read_text("utf-8"), "utf-8")
+    said = tmp_path / "said"
+    with said.open("wb") as out:
+        service = subprocess.Popen([*command.split(), "--port", str(port)], stdout=out, cwd=tmp_path, env=environ)
+        try:
+            until = time.monotonic() + 30
+            while '"GET /api/tasks/{task_id}"' not in said.read_text("utf-8"):
+                assert time.monotonic() < until, said.read_text("utf-8")
+                time.sleep(0.1)
+                try:
+                    httpx.get(f"http://127.0.0.1:{port}/api/tasks/17", trust_env=False)
+                except httpx.TransportError:
+                    continue
+        finally:
+            service.terminate()
+            service.wait(30)
