@@ -27,6 +27,7 @@ format: $(READY) ## Put the code into the one format
 
 docs: $(READY) ## Write the generated pages anew
 	$(BIN)/python docs/generate.py
+	$(BIN)/python -m pytest --quiet tests/specs --conformance
 
 openapi: $(READY) ## Write the API's description, docs/openapi.json
 	$(BIN)/python docs/generate.py docs/openapi.json
