@@ -3,14 +3,16 @@
 Each entry of `PAGES` gives the whole text of one file. `tests/docs` fails when a file says something else.
 """
 
+import ast
 import json
 import sys
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from taskservice.app import create_app
+from taskservice.problems import catalogue
 from taskservice.settings import SETTINGS, Setting, load_settings
 
 ROOT: Final = Path(__file__).parent.parent
@@ -98,6 +100,26 @@ def configuration() -> str:
     return between(between(text, "settings", _settings_table()), "policies", _policies_table())
 
 
+def architecture() -> str:
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    return between(text, "modules", _table("module", "what it answers for", rows=_modules()))
+
+
+def _modules() -> Iterator[tuple[str, str]]:
+    package = ROOT / "taskservice"
+    for path in sorted(package.rglob("*.py"), key=lambda path: (len(path.relative_to(package).parts) > 1, path)):
+        said = ast.get_docstring(ast.parse(path.read_text("utf-8")))
+        if said and "versions" not in path.parts:
+            sentence = " ".join(said.partition("\n\n")[0].split())
+            yield f"`{path.relative_to(package).as_posix()}`", sentence
+
+
+def errors() -> str:
+    text = (ROOT / "docs/errors.md").read_text("utf-8")
+    rows = ((str(kind.status), f"`{kind.code}`", kind.title, kind.remedy) for kind in catalogue())
+    return between(text, "problems", _table("status", "code", "title", "what to do", rows=rows))
+
+
 def env_example() -> str:
     """A file that changes nothing when it is copied to `.env` as it is."""
     lines = [
@@ -124,6 +146,8 @@ def openapi() -> str:
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "README.md": readme,
     "docs/configuration.md": configuration,
+    "docs/architecture.md": architecture,
+    "docs/errors.md": errors,
     ".env.example": env_example,
     "docs/openapi.json": openapi,
 }
