@@ -3,11 +3,13 @@
 import asyncio
 import json
 import logging
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from taskservice.web.request_log import FLUSH_SECONDS, Log
+from taskservice.web.request_log import FLUSH_SECONDS, AccessLine, Log, MessageLine
 from tests.web.small_app import client_of, settings_of, small_app
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -287,3 +289,12 @@ async def test_a_log_that_cannot_be_written_fails_no_request(monkeypatch: pytest
     async with client_of(app) as client:
         assert (await client.get("/away")).status_code == 503
         assert (await client.get("/api/tasks/1")).status_code == 200
+
+
+def test_the_operations_page_explains_every_field() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations" / "README.md").read_text("utf-8")
+    table = page.partition("| field | meaning |")[2].partition("\n\n")[0]
+    explained = {
+        name for cell in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)
+    }
+    assert explained == {*AccessLine.__struct_fields__, *MessageLine.__struct_fields__}
