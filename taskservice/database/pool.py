@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextvars import Context
 from time import perf_counter
 from typing import Any, Final
 
@@ -320,7 +321,8 @@ class Pool:
         self.errors[kind] = self.errors.get(kind, 0) + 1
 
     def _in_background(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        # In a context of its own: what it says and waits for is not the doing of the request that began it.
+        task = asyncio.get_running_loop().create_task(work, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -88,7 +88,7 @@ def run(  # noqa: PLR0913 (the options of a command)
             serve()
         else:
             patience = settings.drain_seconds + GRACE_SECONDS + 5
-            sys.exit(Workers(serve, workers, patience=patience).run())
+            sys.exit(Workers(serve, workers, listener, patience=patience).run())
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -23,8 +24,9 @@ log: Final = logging.getLogger(__name__)
 class Workers:
     """Forked, so that they share the memory of what is loaded already and serve at once."""
 
-    def __init__(self, serve: Callable[[], None], count: int, *, patience: float) -> None:
+    def __init__(self, serve: Callable[[], None], count: int, listener: socket.socket, *, patience: float) -> None:
         self._serve = serve
+        self._listener = listener
         self._count = count
         self._patience = patience
         self._born: dict[int, float] = {}
@@ -81,6 +83,8 @@ class Workers:
         return found
 
     def _end(self, code: int) -> int:
+        # Or clients could still connect when nobody accepts them any more.
+        self._listener.close()
         for pid in self._born:
             os.kill(pid, signal.SIGTERM)
         until = time.monotonic() + self._patience
