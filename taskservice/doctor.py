@@ -14,6 +14,7 @@ from taskservice.database.server import DatabaseServer
 from taskservice.database.urls import BadDatabaseUrl
 from taskservice.identity.explain import explain
 from taskservice.identity.jwks import FetchError, IssuerKeys
+from taskservice.identity.tokens import TokenVerifier
 from taskservice.identity.users import UsersTableError, find_users_table
 from taskservice.settings import Settings, SettingsError, load_settings
 
@@ -32,6 +33,7 @@ async def examine(token: str | None = None) -> list[Finding]:
     try:
         settings = load_settings()
         server = DatabaseServer(settings)
+        TokenVerifier(settings)
     except SettingsError as error:
         return [Finding(False, "settings", problem, "docs/configuration.md lists all") for problem in error.problems]
     except BadDatabaseUrl as error:

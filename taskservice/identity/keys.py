@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from taskservice.settings import SettingsError
 
+NOT_A_SECRET: Final = "BETTER_AUTH_SECRET: this is a public key, a certificate or a JWK, not a shared secret"  # noqa: S105
 SHARED_SECRET_ALGORITHM: Final = "HS256"  # noqa: S105 (the name of an algorithm)
 
 
@@ -44,9 +45,7 @@ class SharedSecrets:
             self.keys: Final = tuple(Key(algorithm, algorithm.prepare_key(secret)) for secret in secrets)
         except jwt.InvalidKeyError:
             # A public key as HMAC secret is what algorithm confusion is made of; PyJWT will not have it.
-            raise SettingsError(
-                ["BETTER_AUTH_SECRET: this is a public key, a certificate or a JWK, not a shared secret"]
-            ) from None
+            raise SettingsError([NOT_A_SECRET]) from None
 
     def at_hand(self, algorithm: str, kid: str | None) -> Sequence[Key]:
         return self.keys

@@ -4,7 +4,6 @@ A user found there is believed for `FOUND_SECONDS`, so that is how long a delete
 looked for again after `MISSING_SECONDS`, so a sign-up is not punished for a request that came too early.
 """
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
@@ -31,8 +30,6 @@ WHERE t.oid IS NOT NULL
 
 Fetch = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
 """Runs one statement with its arguments."""
-
-logger = logging.getLogger(__name__)
 
 
 class UsersTableError(SchemaMissing):
@@ -103,7 +100,7 @@ class RegisteredUsers:
         self._remembered: dict[str, tuple[bool, float]] = {}
 
     async def require(self, user_id: str) -> None:
-        """Raises `UnknownUser` if there is no such user, `DatabaseUnavailable` if that cannot be found out."""
+        """Raises `UnknownUser` if there is no such user, `DatabaseUnavailable` if that cannot be found out now."""
         exists, until = self._remembered.get(user_id, (False, 0.0))
         if self._clock() >= until:
             exists = await self._look(user_id)
@@ -112,7 +109,7 @@ class RegisteredUsers:
             raise UnknownUser
 
     async def check(self, connection: Any) -> None:
-        """Raises `UsersTableError` if the table cannot be used."""
+        """Look at the table, before anybody is looked for in it. Raises `UsersTableError` if it cannot be used."""
 
         async def fetch(sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
             rows: Sequence[Any] = await connection.fetch(sql, *arguments)
@@ -121,15 +118,9 @@ class RegisteredUsers:
         self._table = await find_users_table(self._name, fetch)
 
     async def _look(self, user_id: str) -> bool:
-        try:
-            if self._table is None:
-                self._table = await find_users_table(self._name, self._fetch)
-            return await self._table.has(user_id, self._fetch)
-        except (UsersTableError, asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
-            # It was there at the start: somebody is changing it right now.
-            self._table = None
-            logger.error("The users cannot be looked up: %s", error)  # noqa: TRY400 (no bug, so no stack)
-            raise NotReady from error
+        if self._table is None:
+            raise NotReady
+        return await self._table.has(user_id, self._fetch)
 
     async def _fetch(self, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
         return await self._pool.fetch(sql, arguments, repeatable=True)

@@ -56,7 +56,7 @@ async def gate(
     )
     (await gate.http.get("/api/tasks", headers=bearer(forger.issued()))).raise_for_status()
     yield gate
-    await gate.http.aclose()
+    await gate.hang_up()
     gate.stop()
 
 

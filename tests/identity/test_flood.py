@@ -29,7 +29,7 @@ async def service(services: Services, issuer: Issuer) -> AsyncIterator[Service]:
     service = services.start(BETTER_AUTH_URL=issuer.origin)
     assert await answers(service, [issuer.token("key")]) == [200]
     yield service
-    await service.http.aclose()
+    await service.hang_up()
     service.stop()
 
 

@@ -55,7 +55,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "an issuer and an audience nobody asked for": {"sub": "alice", "iss": "todo-app", "aud": "todo-api"},
     "an audience list": {"sub": "alice", "aud": ["todo-api", "other"]},
     "no iat": {"sub": "alice"},
-    "fractions of seconds": {"sub": "alice", "iat": time.time(), "exp": time.time() + 60.5},
+    "fractions of seconds": {"sub": "alice", "iat": time.time(), "exp": time.time() + 3600.5},
     "nbf in the past": {"sub": "alice", "nbf": 0},
     "further claims of any kind": {"sub": "alice", "user": "x", "session": 7, "roles": [{"a": None}], "type": "access"},
     "escapes in the text": {"sub": "alice", "name": "Zo\u00eb \u2603"},
@@ -190,6 +190,11 @@ async def test_our_own_token_has_the_issuer_and_audience_that_are_asked_for() ->
 def test_no_token_is_made_that_would_be_refused(user_id: str) -> None:
     with pytest.raises(ValueError, match="printable"):
         issue_token(settings(), user_id)
+
+
+def test_no_token_is_signed_with_a_public_key() -> None:
+    with pytest.raises(ValueError, match="BETTER_AUTH_SECRET: this is a public key"):
+        issue_token(settings(BETTER_AUTH_SECRET=PUBLIC_KEY), "alice")
 
 
 def test_no_token_is_made_without_a_secret() -> None:

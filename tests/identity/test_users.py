@@ -1,5 +1,6 @@
 """Policy `users = "registered"`: only who is in Better Auth's table is served."""
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -8,42 +9,27 @@ from typing import Any
 import asyncpg
 import pytest
 
-from taskservice.database.pool import Connection, Pool
+from taskservice.database.pool import Pool
+from taskservice.database.reaching import Connection
 from taskservice.identity import users
 from taskservice.identity.users import Fetch, RegisteredUsers, UsersTableError, find_users_table, quoted
+from tests.support.better_auth import SIGN_UP, USERS_TABLE
 from tests.support.postgres import ThrowawayPostgres
 from tests.support.problems import assert_problem
 from tests.support.services import Service, Services
-
-BETTER_AUTH_TABLE = """
-CREATE TABLE "user" (
-    id text PRIMARY KEY, name text NOT NULL, email text NOT NULL UNIQUE, "emailVerified" boolean NOT NULL, image text,
-    "createdAt" timestamptz NOT NULL DEFAULT now(), "updatedAt" timestamptz NOT NULL DEFAULT now()
-)
-"""
-
-
-async def sign_up(connection: Connection, user_id: str) -> None:
-    await connection.execute(
-        'INSERT INTO "user" (id, name, email, "emailVerified") VALUES ($1, $1, $1, false)', user_id
-    )
+from tests.support.stage import Stage
 
 
 @pytest.fixture(scope="module")
-async def service(services: Services, postgres: ThrowawayPostgres, migrated_template: str) -> AsyncIterator[Service]:
-    url = postgres.create_database(template=migrated_template)
-    connection = await asyncpg.connect(url)
-    await connection.execute(BETTER_AUTH_TABLE)
-    await connection.close()
-    service = services.start(database_url=url, users="registered")
+async def service(services: Services) -> AsyncIterator[Service]:
+    service = services.start(users="registered")
     yield service
-    await service.http.aclose()
+    await service.hang_up()
     service.stop()
 
 
 async def test_a_registered_user_is_served(service: Service) -> None:
-    async with service.connection() as connection:
-        await sign_up(connection, "ann")
+    await service.execute(SIGN_UP, "ann")
     assert (await service.user("ann").create())["user_id"] == "ann"
 
 
@@ -62,8 +48,7 @@ async def test_a_refused_token_is_refused_as_ever(service: Service) -> None:
 async def test_who_signs_up_is_served_a_moment_later(service: Service) -> None:
     late = service.user("late")
     assert (await late.get()).status_code == 401
-    async with service.connection() as connection:
-        await sign_up(connection, "late")
+    await service.execute(SIGN_UP, "late")
     deadline = time.monotonic() + users.MISSING_SECONDS + 0.5
     while (await late.get()).status_code == 401:
         assert time.monotonic() < deadline
@@ -74,10 +59,9 @@ async def test_a_deleted_user_is_refused_within_the_documented_time(
 ) -> None:
     monkeypatch.setattr(users, "FOUND_SECONDS", 1)
     gone = service.user("gone")
-    async with service.connection() as connection:
-        await sign_up(connection, "gone")
-        assert (await gone.get()).status_code == 200
-        await connection.execute("""DELETE FROM "user" WHERE id = 'gone'""")
+    await service.execute(SIGN_UP, "gone")
+    assert (await gone.get()).status_code == 200
+    await service.execute("""DELETE FROM "user" WHERE id = 'gone'""")
     deadline = time.monotonic() + users.FOUND_SECONDS + 0.5
     while (await gone.get()).status_code == 200:
         assert time.monotonic() < deadline
@@ -86,37 +70,35 @@ async def test_a_deleted_user_is_refused_within_the_documented_time(
 
 async def test_not_every_request_asks_the_table(service: Service) -> None:
     ann = service.user("steady")
-    async with service.connection() as connection:
-        await sign_up(connection, "steady")
-        await ann.get()
-        await connection.execute('ALTER TABLE "user" RENAME TO away')
-        try:
-            for _ in range(20):
-                assert (await ann.get()).status_code == 200
-            assert_problem(await service.user("somebody").get(), 503, "not-ready")
-        finally:
-            await connection.execute('ALTER TABLE away RENAME TO "user"')
+    await service.execute(SIGN_UP, "steady")
+    await ann.get()
+    await service.execute('ALTER TABLE "user" RENAME TO away')
+    try:
+        for _ in range(20):
+            assert (await ann.get()).status_code == 200
+        assert_problem(await service.user("somebody").get(), 503, "database-unavailable")
+    finally:
+        await service.execute('ALTER TABLE away RENAME TO "user"')
+    await asyncio.to_thread(service.wait_until_ready)
     assert_problem(await service.user("somebody").get(), 401, "unknown-user")
 
 
 async def test_a_missing_table_is_said_once_and_served_as_soon_as_it_is_there(
-    services: Services, postgres: ThrowawayPostgres, migrated_template: str, caplog: pytest.LogCaptureFixture
+    services: Services, stage: Stage, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    url = postgres.create_database(template=migrated_template)
     with caplog.at_level(logging.ERROR):
-        service = services.start(database_url=url, ready=False, users="registered")
+        service = Service(stage, services.settings(database_url, users="registered"), database_url)
         await until_started(service)
         assert (await service.http.get("/health/ready")).status_code == 503
         assert (await service.user("ann").get()).status_code == 503
         said = [record.message for record in caplog.records if "TASKSERVICE_USERS_TABLE" in record.message]
     assert len(said) == 1
     assert 'there is no table "user" in this database' in said[0]
-    async with service.connection() as connection:
-        await connection.execute(BETTER_AUTH_TABLE)
-        await sign_up(connection, "ann")
-    service.wait_until_ready()
+    await service.execute(USERS_TABLE)
+    await service.execute(SIGN_UP, "ann")
+    await asyncio.to_thread(service.wait_until_ready)
     assert (await service.user("ann").get()).status_code == 200
-    await service.http.aclose()
+    await service.hang_up()
     service.stop()
 
 

@@ -56,7 +56,7 @@ class Pairs:
 
     async def stop(self) -> None:
         for started in reversed(self._started):
-            await started.http.aclose()
+            await started.hang_up()
             started.stop()
 
 

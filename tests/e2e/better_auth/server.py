@@ -115,6 +115,10 @@ class BetterAuth:
             self._process.stdout.close()
             self._process = None
 
+    async def hang_up(self) -> None:
+        """Close the connections to it."""
+        await self.http.aclose()
+
     async def sign_up(self, name: str) -> Person:
         """Somebody new, signed in."""
         email = f"{name.lower()}-{next(self._numbers)}@example.test"
