@@ -34,6 +34,9 @@ class ChangePage(Struct, frozen=True):
     has_more: bool
 
 
+_NEVER: Final = 2**63 - 1
+
+
 class Position(Struct, frozen=True):
     """`seen`: every change up to this number was read. `complete_from`: a first copy that began at this number holds
     no task that was deleted before, so those deletions may be forgotten while it is still being read."""
@@ -51,6 +54,11 @@ class Position(Struct, frozen=True):
         """Raises `ResyncRequired` if deletions after this position were forgotten, or the position never was."""
         if not self.first and (max(self.seen, self.complete_from) < page.forgotten or self.seen > page.revision):
             raise ResyncRequired
+
+    @property
+    def deletions_after(self) -> int:
+        """A first copy hears of the deletions since it began, and of no earlier ones."""
+        return _NEVER if self.first else self.complete_from
 
     @property
     def token(self) -> str:

@@ -26,8 +26,8 @@ from taskservice.tasks.listing import PATH_SURFACE, TOKEN_SURFACE, Question, Sur
 from taskservice.tasks.repository import ID, REVISION, Edit, Edited, Page, Row, TaskRepository
 from taskservice.tasks.shapes import Cleared, Task, TrashedTask, etag, task_from, trashed_from
 from taskservice.web.answers import Answer, Download, Header, etag_header
-from taskservice.web.body import MERGE_PATCH, read_json, read_optional_json
-from taskservice.web.conditions import header, if_match, if_none_match
+from taskservice.web.body import MERGE_PATCH, read_json
+from taskservice.web.conditions import if_match, if_none_match, sent_as
 
 ERRORS_SHOWN: Final = 100
 """Of an import; a longer list helps nobody."""
@@ -139,7 +139,9 @@ class TaskController(Controller):
             raise ValidationFailed(errors)
         position = read_position(found["since"][0] if "since" in found else None)
         owner = request.user.user_id
-        page = await _of(request).tasks.changes(owner, position.seen, limit=limit, living_only=position.first)
+        page = await _of(request).tasks.changes(
+            owner, position.seen, limit=limit, deletions_after=position.deletions_after
+        )
         return Answer(change_page(owner, position, page))
 
     @get("/export")
@@ -207,10 +209,10 @@ class TaskController(Controller):
     async def complete_task(self, request: Call) -> Answer[Task]:
         """Toggle a task, or set it with `{"completed": …}`."""
         _no_parameters(request)
-        document = await read_optional_json(request, MERGE_PATCH)
-        if document is None:
+        if not await request.body():
             return _task(request, await self._edit(request, toggle=True))
-        return _task(request, await self._edit(request, change=_of(request).bodies.completion(document)))
+        change = _of(request).bodies.completion(await read_json(request, MERGE_PATCH))
+        return _task(request, await self._edit(request, change=change))
 
     @delete("/{task_id:str}")
     async def delete_task(self, request: Call) -> Answer[None]:
@@ -319,15 +321,15 @@ async def _once(
 ) -> Answer[Answered]:
     """Do the work, or give the answer it gave the first time this `Idempotency-Key` came."""
     service = _of(request)
-    value = header(request.scope, b"idempotency-key")
-    if value is None:
+    sent = sent_as(request.scope, b"idempotency-key")
+    if not sent:
         if not always_transact:
             return await work(service.tasks)
         async with service.pool.transaction() as transaction:
             return await work(service.tasks.within(transaction))
     raw_path = request.scope["raw_path"]
     key = read_idempotency_key(
-        value.strip(),
+        sent,
         owner=request.user.user_id,
         route=f"{request.scope['method']} {request.scope['path_template']}",
         request=raw_path + b"\n" + await request.body(),

@@ -3,6 +3,7 @@
 import datetime as dt
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -98,8 +99,11 @@ class IdempotencyKey(Struct, frozen=True):
         return {"user_id": self.owner, "route": self.route, "key": self.key}
 
 
-def read_idempotency_key(value: bytes, *, owner: str, route: str, request: bytes) -> IdempotencyKey:
-    """`request` is all that makes two requests the same: the address and the body."""
+def read_idempotency_key(sent: Sequence[bytes], *, owner: str, route: str, request: bytes) -> IdempotencyKey:
+    """`sent`: the values of all headers of that name. `request`: all that makes two requests the same."""
+    if len(sent) > 1:
+        raise ValidationFailed([Invalid("repeated", "must be given once").at("Idempotency-Key", "header")])
+    value = sent[0].strip()
     if not _PRINTABLE.fullmatch(value):
         limit = rules.IDEMPOTENCY_KEY_MAX
         message = f"must be 1 to {limit} printable ASCII characters"

@@ -67,8 +67,9 @@ def _any_of(column: sa.ColumnElement[str], name: str) -> sa.ColumnElement[bool]:
     return column == sa.any_(sa.bindparam(name, type_=postgresql.ARRAY(sa.Text)))
 
 
-def _at(name: str) -> sa.BindParameter[dt.datetime]:
-    return sa.bindparam(name, type_=Instant)
+def _at(name: str) -> sa.Cast[dt.datetime]:
+    # As text: the driver would take the first and the last moment of the calendar for minus and plus infinity.
+    return sa.cast(sa.bindparam(name, type_=sa.Text), Instant)
 
 
 def _contains(column: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
@@ -147,9 +148,7 @@ def page(shape: Shape, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Select[An
 
 
 def _beyond_cursor(shape: Shape, keys: list[sa.ColumnElement[Any]], downward: list[bool]) -> sa.ColumnElement[bool]:
-    given = [
-        order.definition.key(sa.bindparam(f"after_{order.sort}", type_=order.definition.type)) for order in shape.orders
-    ]
+    given = [order.definition.key(_after(order)) for order in shape.orders]
     given.append(sa.bindparam("after_id", type_=sa.Uuid))
     if len(set(downward)) == 1:  # a row comparison is a range of the index
         left, right = sa.tuple_(*keys), sa.tuple_(*given)
@@ -163,6 +162,11 @@ def _beyond_cursor(shape: Shape, keys: list[sa.ColumnElement[Any]], downward: li
             for place in range(len(keys))
         )
     )
+
+
+def _after(order: Order) -> sa.ColumnElement[Any]:
+    name = f"after_{order.sort}"
+    return _at(name) if order.definition.type is Instant else sa.bindparam(name, type_=order.definition.type)
 
 
 # ---- reading the query string
@@ -398,7 +402,8 @@ def _finish(
             shape = Shape(shape.conditions, shape.orders, after_cursor=True)
     if errors:
         raise ValidationFailed(errors)
-    return Question(shape, values, limit, fingerprint, asked, follows_clock)
+    plain = {name: value.isoformat() if isinstance(value, dt.datetime) else value for name, value in values.items()}
+    return Question(shape, plain, limit, fingerprint, asked, follows_clock)
 
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

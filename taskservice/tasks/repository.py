@@ -335,11 +335,11 @@ def _clearance() -> Statement:
 def _feed() -> Statement:
     """Changes after a number, tasks and tombstones together, with the counter of the same snapshot beside each."""
     since, rows = sa.bindparam("since", type_=sa.BigInteger), sa.bindparam("rows", type_=sa.Integer)
-    living_only = sa.bindparam("living_only", type_=sa.Boolean)
+    deletions_after = sa.bindparam("deletions_after", type_=sa.BigInteger)
     changed = (
         sa.select(*COLUMNS)
         .where(tasks.c.user_id == _user, tasks.c.revision > since)
-        .where(sa.or_(~living_only, tasks.c.deleted_at.is_(None)))
+        .where(sa.or_(tasks.c.deleted_at.is_(None), tasks.c.revision > deletions_after))
         .order_by(tasks.c.revision)
         .limit(rows)
     )
@@ -348,7 +348,7 @@ def _feed() -> Statement:
     }  # fmt: skip
     gone = (
         sa.select(*(nothing.get(column.name, sa.cast(sa.null(), column.type)).label(column.name) for column in COLUMNS))
-        .where(tombstones.c.user_id == _user, tombstones.c.revision > since, ~living_only)
+        .where(tombstones.c.user_id == _user, tombstones.c.revision > sa.func.greatest(since, deletions_after))
         .order_by(tombstones.c.revision)
         .limit(rows)
     )
@@ -465,9 +465,9 @@ class TaskRepository(SQLAlchemyAsyncRepository[Task]):  # type: ignore[type-var]
         keys = [last[order.definition.column] for order in question.shape.orders]
         return Page(rows, revision, question.next_cursor([*keys, last["id"]]))
 
-    async def changes(self, owner: str, since: int, *, limit: int, living_only: bool) -> Changes:
-        """Up to `limit` changes after `since`. `living_only`: without deletions, for a first copy."""
-        args = _FEED.args(user_id=owner, since=since, rows=limit + 1, living_only=living_only)
+    async def changes(self, owner: str, since: int, *, limit: int, deletions_after: int) -> Changes:
+        """Up to `limit` changes after `since`, deletions only if they are after `deletions_after` too."""
+        args = _FEED.args(user_id=owner, since=since, rows=limit + 1, deletions_after=deletions_after)
         rows = await self._queries.fetch(_FEED.sql, args, repeatable=True)
         if not rows:
             return Changes([], has_more=False, revision=0, forgotten=0)

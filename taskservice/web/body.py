@@ -38,11 +38,6 @@ async def read_json(request: Request[Any, Any, Any], media_types: frozenset[str]
     return parse_json(raw)
 
 
-async def read_optional_json(request: Request[Any, Any, Any], media_types: frozenset[str] = JSON) -> Any:
-    """As `read_json`, but a request without a body is `None`."""
-    return await read_json(request, media_types) if await request.body() else None
-
-
 def parse_json(raw: bytes) -> Any:
     try:
         document = _decoder.decode(raw)

@@ -13,9 +13,14 @@ _RULE: Final = 'must be entity tags in double quotes, such as "7", or *'
 _REVISION: Final = re.compile(rb"[0-9]{1,18}")
 
 
+def sent_as(scope: Scope, name: bytes) -> list[bytes]:
+    """The values of all headers of this name."""
+    return [value for key, value in scope["headers"] if key == name]
+
+
 def header(scope: Scope, name: bytes) -> bytes | None:
     """The header's value; several of one name are one list."""
-    found = [value for key, value in scope["headers"] if key == name]
+    found = sent_as(scope, name)
     return b",".join(found) if found else None
 
 
