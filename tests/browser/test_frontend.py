@@ -11,6 +11,7 @@ import pytest
 from tests.browser.conftest import Visiting
 from tests.browser.visits import Visit
 from tests.support.services import Service, Services
+from tests.support.stage import Stage
 from tests.typescript.compiler import code_of, compiled
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>A front end</title><link rel="icon" href="data:,">
@@ -193,10 +194,10 @@ async def test_every_refusal_can_be_read_and_shown(
 
 
 async def test_a_database_that_is_down_can_be_read_and_shown(
-    visiting: Visiting, page_origin: str, services: Services
+    stage: Stage, visiting: Visiting, page_origin: str, services: Services
 ) -> None:
     nowhere = "postgresql://nobody@127.0.0.1:1/none"
-    service = services.start(database_url=nowhere, ready=False, cors_origins=page_origin, database_deadline=1)
+    service = Service(stage, services.settings(nowhere, cors_origins=page_origin, database_deadline=1), nowhere)
     try:
         visit = await visiting(f"{page_origin}/index.html", elsewhere=(service.url,))
         await visit.page.wait_for_function("window.tasks !== undefined")

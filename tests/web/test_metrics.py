@@ -102,7 +102,7 @@ async def test_the_pool_and_its_failures_are_told(watched: Watched) -> None:
     assert [value for _, value in series["taskservice_database_waiting"]] == [0]
     errors = {labels["kind"]: value for labels, value in series["taskservice_database_errors_total"]}
     assert set(errors) == {*(failure.value for failure in Failure), "pool_exhausted"}
-    assert errors["disconnected"] == 1
+    assert errors["disconnected"] >= 1
 
 
 async def test_tokens_are_told_by_outcome(watched: Watched) -> None:

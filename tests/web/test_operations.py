@@ -9,6 +9,7 @@ import pytest
 from litestar.routes import HTTPRoute
 
 from tests.support.services import Service, Services
+from tests.support.stage import Stage
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +66,10 @@ async def test_verified_tokens_and_database_time_show(
 
 
 async def test_a_503_carries_its_request_id_and_the_log_its_cause(
-    services: Services, capsys: pytest.CaptureFixture[str]
+    stage: Stage, services: Services, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    service = services.start(
-        database_url="postgresql://nobody@127.0.0.1:1/none", ready=False, env="production", database_deadline=1
-    )
+    nowhere = "postgresql://nobody@127.0.0.1:1/none"
+    service = Service(stage, services.settings(nowhere, env="production", database_deadline=1), nowhere)
     try:
         token = service.token("anybody")
         async with httpx.AsyncClient(base_url=service.url, trust_env=False) as http:
