@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from litestar.routes import HTTPRoute
 
 from tests.support.services import Service, Services
 from tests.support.stage import Stage
+from tests.web.launched import launched
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +90,21 @@ async def test_a_503_carries_its_request_id_and_the_log_its_cause(
     assert (line["level"], line["user_id"], line["route"]) == ("error", "anybody", "/api/tasks")
     assert line["error"][0].startswith("taskservice.problems.")
     assert len(line["error"]) >= 1
+
+
+def test_production_says_nothing_but_json_and_each_worker_can_be_scraped(database_url: str, tmp_path: Path) -> None:
+    command = ["litestar", "run", "--wc", "2"]
+    workers: set[str] = set()
+    with launched(command, tmp_path, database_url, TASKSERVICE_METRICS="true") as service:
+        # Which worker answers is chance; that one of two is never met in two hundred tries is none.
+        for _ in range(200):
+            text = httpx.get(f"{service.url}/metrics", trust_env=False).text
+            workers |= set(re.findall(r'taskservice_build_info\{.*worker="(\d+)"', text))
+            if len(workers) == 2:
+                break
+        httpx.get(f"{service.url}/api/tasks", headers={"X-Request-ID": "to-be-found"}, trust_env=False)
+    assert len(workers) == 2
+    assert service.err == ""
+    lines = [json.loads(line) for line in service.out.splitlines()]
+    assert all({"time", "level", "logger"} <= line.keys() for line in lines)
+    assert [line["status"] for line in lines if line.get("request_id") == "to-be-found"] == [401]

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.support.services import SECRET
+from tests.web.launched import ROOT, launched
 
 PROGRAM = """
 import asyncio, json, sys
@@ -59,15 +58,14 @@ asyncio.run(main())
 
 
 def run(mode: str) -> list[dict[str, object]]:
-    root = Path(__file__).parents[2]
     # In a process of its own: a tracer provider can be set once.
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, mode],
         capture_output=True,
         text=True,
         check=True,
-        cwd=root,
-        env=os.environ | {"PYTHONPATH": str(root)},
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -96,11 +94,8 @@ def test_without_the_sdk_nothing_is_wrapped_or_loaded() -> None:
 
 
 def test_the_command_of_the_operations_page_makes_spans(database_url: str, tmp_path: Path) -> None:
-    root = Path(__file__).parents[2]
-    page = (root / "docs" / "operations" / "README.md").read_text("utf-8")
+    page = (ROOT / "docs" / "operations" / "README.md").read_text("utf-8")
     (command,) = re.findall(r"^(?:OTEL_\w+=\S+ )+(opentelemetry-instrument .+)$", page, re.MULTILINE)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     # Spans go to standard output here, as there is no collector.
     to_console = {
         "OTEL_TRACES_EXPORTER": "console",
@@ -108,29 +103,9 @@ def test_the_command_of_the_operations_page_makes_spans(database_url: str, tmp_p
         "OTEL_LOGS_EXPORTER": "none",
         "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
-    environ = (
-        os.environ
-        | to_console
-        | {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "TASKSERVICE_ENV": "production",
-            "BETTER_AUTH_SECRET": SECRET,
-            "DATABASE_URL": database_url,
-        }
-    )
-    (tmp_path / "litestar.toml").write_text((root / "litestar.toml").read_text("utf-8"), "utf-8")
-    said = tmp_path / "said"
-    with said.open("wb") as out:
-        service = subprocess.Popen([*command.split(), "--port", str(port)], stdout=out, cwd=tmp_path, env=environ)
-        try:
-            until = time.monotonic() + 30
-            while '"GET /api/tasks/{task_id}"' not in said.read_text("utf-8"):
-                assert time.monotonic() < until, said.read_text("utf-8")
-                time.sleep(0.1)
-                try:
-                    httpx.get(f"http://127.0.0.1:{port}/api/tasks/17", trust_env=False)
-                except httpx.TransportError:
-                    continue
-        finally:
-            service.terminate()
-            service.wait(30)
+    with launched(command.split(), tmp_path, database_url, **to_console) as service:
+        httpx.get(f"{service.url}/api/tasks/17", trust_env=False)
+        until = time.monotonic() + 20
+        while '"GET /api/tasks/{task_id}"' not in service.out:
+            assert time.monotonic() < until, service.out
+            time.sleep(0.1)
