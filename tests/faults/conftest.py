@@ -1,0 +1,34 @@
+"""A PostgreSQL of its own for what breaks it, and the service as an operator starts it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bench.reliability.database import KillablePostgres, running_postgres, url_through, wired
+from bench.reliability.program import Program, running_program
+from bench.reliability.wire import Wire
+
+QUICK_DEADLINE = 1.0
+
+
+@pytest.fixture(scope="module")
+async def postgres() -> AsyncIterator[KillablePostgres]:
+    async with running_postgres() as postgres:
+        yield postgres
+
+
+@pytest.fixture(scope="module")
+async def wire(postgres: KillablePostgres) -> AsyncIterator[Wire]:
+    async with wired(postgres) as wire:
+        yield wire
+
+
+@pytest.fixture(scope="module")
+async def program(wire: Wire) -> AsyncIterator[Program]:
+    """Gives up on the database after a second, so that tests need not wait for longer."""
+    async with running_program(
+        database_url=url_through(wire.port),
+        taskservice_database_deadline=str(QUICK_DEADLINE),
+        taskservice_database_connections="4",
+    ) as program:
+        yield program
