@@ -179,6 +179,7 @@ async def test_it_reads_every_exposed_header(front_end: FrontEnd) -> None:
         ('await call("PATCH", "/x/y/z", {});', 404, "not-found", "Not found"),
         ('await call("PUT", "", {});', 405, "method-not-allowed", "Method not allowed"),
     ],
+    ids=["bad fields", "unknown task", "bad parameter", "bad token", "other user", "unknown path", "unknown method"],
 )  # fmt: skip
 async def test_every_refusal_can_be_read_and_shown(
     front_end: FrontEnd, script: str, status: int, code: str, said: str
