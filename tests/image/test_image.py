@@ -98,13 +98,31 @@ def test_it_does_not_run_as_root(image: Image) -> None:
     assert asking.stdout.split() == ["10001", "10001"]
 
 
-def test_sigterm_ends_it_in_peace(image: Image, postgres: ThrowawayPostgres, database_port: int) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigterm_ends_it_in_peace(image: Image, postgres: ThrowawayPostgres, database_port: int, workers: int) -> None:
     name = postgres.name_of(postgres.create_database())
-    running = Running(image, f"postgresql://postgres:any@127.0.0.1:{database_port}/{name}")
+    url = f"postgresql://postgres:any@127.0.0.1:{database_port}/{name}"
+    running = Running(image, url, LITESTAR_WEB_CONCURRENCY=str(workers))
     running.wait_for("/health/ready", 200, READY_WITHIN_SECONDS)
     began = time.monotonic()
     assert running.container.stop() == 0
     assert time.monotonic() - began < 10
+
+
+def test_migrating_can_be_a_step_of_its_own(image: Image, postgres: ThrowawayPostgres, database_port: int) -> None:
+    name = postgres.name_of(postgres.create_database())
+    said = {
+        "DATABASE_URL": f"postgresql://postgres:any@127.0.0.1:{database_port}/{name}",
+        "BETTER_AUTH_SECRET": SECRET,
+        "TASKSERVICE_MIGRATE": "false",
+    }
+    upgrade = image.call("litestar", "database", "upgrade", "--no-prompt", **said)
+    assert upgrade.returncode == 0, upgrade.stdout
+    running = Running(image, said["DATABASE_URL"], TASKSERVICE_MIGRATE="false")
+    try:
+        running.wait_for("/health/ready", 200, READY_WITHIN_SECONDS)
+    finally:
+        running.container.stop()
 
 
 def test_without_its_database_it_lives_and_is_not_ready(image: Image) -> None:
