@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from taskservice.settings import SETTINGS
+
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "docker/Dockerfile").read_text("utf-8")
 FINAL_STAGE = DOCKERFILE.rpartition("FROM ")[2]
@@ -71,3 +73,10 @@ def test_development_reloads_on_every_address() -> None:
     assert "--reload" in command
     assert service["environment"]["TASKSERVICE_ENV"] == "development"
     assert "../taskservice:/srv/taskservice:ro" in service["volumes"]
+
+
+def test_the_composition_sets_only_settings_that_exist() -> None:
+    known = {each.variable for each in SETTINGS}
+    for name in ("compose.yaml", "compose.dev.yaml"):
+        text = (ROOT / "docker" / name).read_text("utf-8")
+        assert set(re.findall(r"\bTASKSERVICE_[A-Z_]+", text)) <= known
