@@ -30,7 +30,6 @@ Unknown fields and parameters are refused. A path that is not described here is 
 a 405 with `Allow`. `HEAD` is answered wherever `GET` is.
 """
 
-
 SURFACES: Final = {"/api/tasks": TOKEN_SURFACE, "/api/{user_id}/tasks": PATH_SURFACE}
 
 TAGS: Final = {
@@ -39,17 +38,25 @@ TAGS: Final = {
     None: {"name": "health", "description": "For whoever watches over the service."},
 }
 
-_BEHIND_TOKEN: Final[Kinds] = (problems.BadRequest, Unauthenticated, problems.ValidationFailed, Unavailable)
+_EVERYWHERE: Final[Kinds] = (
+    problems.BadRequest,
+    problems.RequestTimeout,
+    problems.UriTooLong,
+    problems.HeadersTooLarge,
+    problems.InternalError,
+)
+_BEHIND_TOKEN: Final[Kinds] = (Unauthenticated, problems.ValidationFailed, Unavailable)
 
 _HEADERS_OF: Final[dict[type[Problem], str]] = {
     Unauthenticated: "WWW-Authenticate",
     Unavailable: "Retry-After",
     problems.NotReady: "Retry-After",
     problems.IdempotencyInFlight: "Retry-After",
-    problems.PreconditionFailed: "ETag",
     problems.MethodNotAllowed: "Allow",
 }
-"""What a problem's answer carries besides its document."""
+"""What a problem's answer always carries besides its document."""
+_SOMETIMES_OF: Final[dict[type[Problem], str]] = {problems.PreconditionFailed: "ETag"}
+"""A batch has no one task whose tag it could be."""
 
 _UNROUTED: Final[Kinds] = (problems.NotFound, problems.MethodNotAllowed)
 """What no operation answers, but the service does where there is none."""
@@ -158,7 +165,7 @@ class _Writer:
         return found
 
     def _problems(self, operation: Operation, surface: Surface | None) -> Schema:
-        kinds: list[type[Problem]] = [problems.InternalError, *operation.problems]
+        kinds: list[type[Problem]] = [*_EVERYWHERE, *operation.problems]
         if surface is not None:
             kinds += _BEHIND_TOKEN
         if surface is PATH_SURFACE:
@@ -173,12 +180,13 @@ class _Writer:
     def _problem_response(self, kinds: Kinds) -> Schema:
         name = "Or".join(kind.__name__ for kind in kinds)
         if name not in self._responses:
-            carried = [_HEADERS_OF[kind] for kind in kinds if kind in _HEADERS_OF]
-            always = len(carried) == len(kinds) and kinds[0] is not problems.PreconditionFailed
+            carried = {_HEADERS_OF[kind] for kind in kinds if kind in _HEADERS_OF}
+            always = carried if all(kind in _HEADERS_OF for kind in kinds) else set()
+            sometimes = carried - always | {_SOMETIMES_OF[kind] for kind in kinds if kind in _SOMETIMES_OF}
             coded = [code for kind in kinds for code in self._coded(kind)]
             self._responses[name] = {
                 "description": "; ".join(f"`{kind.code}`: {kind.remedy}" for kind in coded),
-                "headers": self._carried(carried) if always else self._carried((), carried),
+                "headers": self._carried(sorted(always), sorted(sometimes)),
                 "content": {
                     MEDIA_TYPE: {
                         "schema": schema_of(ProblemDocument),

@@ -13,7 +13,6 @@ from taskservice.web.api_schemas import REF, Schema
 # No examples on optional parameters: the docs pages would fill them in and send them.
 
 _SORT: Final = f"-?({'|'.join(listing.SORTS)})"
-_MOMENT: Final = {"$ref": REF.format(name="DateOrInstant")}
 _TAGS: Final = r'^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$'
 
 
@@ -25,6 +24,14 @@ def _any_of(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
 
+def _moment(name: str) -> tuple[Schema, str]:
+    what, _, side = name.partition("_")
+    field = "due_date" if what == "due" else f"{what}_at"
+    than = {"before": "earlier", "after": "later"}[side]
+    schema = {"$ref": REF.format(name="DateOrInstant")}
+    return schema, f"`{field}` is {than} than this. A date is its midnight in UTC."
+
+
 _QUERY: Final[dict[str, tuple[Schema, str]]] = {
     "completed": ({"type": "boolean"}, "Another way to ask for the status."),
     "priority": (_any_of({"$ref": REF.format(name="Priority")}), "Any of these; repeated, or separated by comma."),
@@ -33,13 +40,11 @@ _QUERY: Final[dict[str, tuple[Schema, str]]] = {
         "`none`: without a due date. `any`: with one. `overdue`, `today`: as the clock says in `tz`; what is completed "
         "is never overdue.",
     ),
-    "tz": ({"type": "string", "format": "time-zone"}, "The IANA time zone of `due=today` and `due=overdue`, such as `Europe/Berlin`; UTC "
-           "without it."),
-    **{
-        name: (_MOMENT, f"`{name.partition('_')[0]}{'_date' if name[0] == 'd' else '_at'}` is "
-               f"{'earlier' if name.endswith('before') else 'later'} than this. A date is its midnight in UTC.")
-        for name in listing.MOMENTS
-    },
+    "tz": (
+        {"type": "string", "format": "time-zone"},
+        "The IANA time zone of `due=today` and `due=overdue`, such as `Europe/Berlin`; UTC without it.",
+    ),
+    **{name: _moment(name) for name in listing.MOMENTS},
     "q": (
         {"type": "string", "minLength": 1, "maxLength": rules.SEARCH_MAX, "pattern": r"^[^\x00]*$"},
         "Part of the title or the description, in upper or lower case. `%` and `_` are ordinary characters.",
@@ -69,7 +74,7 @@ _QUERY: Final[dict[str, tuple[Schema, str]]] = {
     "dry_run": ({"type": "boolean", "default": False}, "Only say what would be done."),
     "permanent": ({"type": "boolean", "default": False}, "Delete for good."),
     "confirm": ({"type": "string", "enum": ["all"]}, "Says that this is no accident."),
-}  # fmt: skip
+}
 
 
 def query_parameter(name: str, surface: Surface, *, required: bool) -> Schema:
@@ -130,7 +135,7 @@ PARAMETERS: Final[dict[str, Schema]] = {
             "pattern": "^[ -~]+$",
         },
     },
-}  # fmt: skip
+}
 """Components: path parameters and request headers."""
 
 
@@ -141,7 +146,8 @@ def _header(description: str, **schema: Any) -> Schema:
 HEADERS: Final[dict[str, Schema]] = {
     "ETag": _header(
         "The task's state, or the list's. For `If-Match` and `If-None-Match`.",
-        pattern=r'^"(0|[1-9][0-9]*)"$', examples=['"7"'],
+        pattern=r'^"(0|[1-9][0-9]*)"$',
+        examples=['"7"'],
     ),
     "Link": _header(
         'The next page, `rel="next"`. Absent on the last one.',
@@ -157,5 +163,5 @@ HEADERS: Final[dict[str, Schema]] = {
     ),
     "Retry-After": _header("Seconds to wait before trying again.", pattern="^[0-9]+$", examples=["2"]),
     "Allow": _header("The methods that there are.", examples=["GET, HEAD, POST, DELETE"]),
-}  # fmt: skip
+}
 """Components: headers of answers."""

@@ -18,6 +18,7 @@ from taskservice.app import create_app
 from taskservice.identity.tokens import issue_token
 from taskservice.settings import Settings, load_settings
 from tests.support.better_auth import USERS_TABLE
+from tests.support.described import assert_described
 from tests.support.postgres import ThrowawayPostgres
 from tests.support.stage import Stage
 
@@ -112,7 +113,13 @@ class Service:
         loop = id(asyncio.get_running_loop())
         if loop not in self._http:
             limits = httpx.Limits(max_connections=200, max_keepalive_connections=200)
-            self._http[loop] = httpx.AsyncClient(base_url=self.url, limits=limits, timeout=30, trust_env=False)
+            self._http[loop] = httpx.AsyncClient(
+                base_url=self.url,
+                limits=limits,
+                timeout=30,
+                trust_env=False,
+                event_hooks={"response": [assert_described]},
+            )
         return self._http[loop]
 
     def token(self, user: str, **claims: Any) -> str:
