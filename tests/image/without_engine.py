@@ -75,6 +75,7 @@ class Image:
 
     def remove(self) -> None:
         _run("buildah", "rm", self._container)
+        _run("buildah", "rmi", IMAGE)
 
     def call(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command in it to its end; the image's own command if none is given."""
