@@ -73,7 +73,7 @@ class TaskController(Controller):
         if known is not None:
             revision = await service.counters.of(owner)
             if known.includes(revision):
-                return Answer.replay(304, [etag_header(revision)], b"")
+                return Answer.not_modified(revision)
         page = await service.tasks.page(owner, question)
         headers = _link(request, question, page)
         if not question.follows_clock:
@@ -179,7 +179,7 @@ class TaskController(Controller):
     # ---- one task
 
     @get("/{task_id:str}")
-    async def get_task(self, request: Call) -> Answer[Task | None]:
+    async def get_task(self, request: Call) -> Answer[Task]:
         """One task."""
         _no_parameters(request)
         task_id = self._task_id(request)
@@ -188,8 +188,8 @@ class TaskController(Controller):
         if row is None:
             raise await self._missing(request, task_id)
         if known is not None and known.includes(row[REVISION]):
-            return Answer(None, 304, etag_header(row[REVISION]))
-        return Answer(task_from(request.user.user_id, row), 200, etag_header(row[REVISION]))
+            return Answer.not_modified(row[REVISION])
+        return _task(request, row)
 
     @put("/{task_id:str}", request_max_body_size=rules.BODY_MAX)
     async def replace_task(self, request: Call) -> Answer[Task]:

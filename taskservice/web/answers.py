@@ -47,6 +47,11 @@ class Answer(Response[T]):
         """An answer that was encoded before."""
         return cls(msgspec.Raw(body) if body else None, status_code, *headers)  # type: ignore[arg-type]
 
+    @classmethod
+    def not_modified(cls, revision: int) -> "Answer[Any]":
+        """The client has it already."""
+        return cls.replay(304, [etag_header(revision)], b"")
+
     def body(self) -> bytes:
         return b"" if self.content is None else encode(self.content)
 
