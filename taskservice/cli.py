@@ -1,16 +1,17 @@
 """The commands that join `litestar`. Loaded at every call of it, so each command imports what it needs when it runs."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import os
 import re
 import sys
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import rich_click as click
-from dotenv import dotenv_values
+
+from taskservice.settings import SERVER_KEYS, read_dotenv, read_toml
 
 if TYPE_CHECKING:
     from taskservice.settings import Settings
@@ -18,18 +19,19 @@ if TYPE_CHECKING:
 
 def _prepare_environment() -> None:
     """Give `.env` and `litestar.toml` of this directory their meaning before Litestar looks for its app."""
-    if Path(".env").is_file():
-        for name, value in dotenv_values(".env").items():
-            if value:
-                os.environ.setdefault(name, value)
-    if Path("litestar.toml").is_file():
-        try:
-            server = tomllib.loads(Path("litestar.toml").read_text("utf-8")).get("litestar", {})
-        except ValueError:
-            return  # the settings say what is wrong with it
-        for key in ("app", "host", "port"):
-            if key in server:
-                os.environ.setdefault(f"LITESTAR_{key.upper()}", str(server[key]))
+    # What is wrong with either, the settings say.
+    with contextlib.suppress(ValueError):
+        for name, value in read_dotenv(Path()).items():
+            os.environ.setdefault(name, value)
+    server: Any = {}
+    with contextlib.suppress(ValueError):
+        server = read_toml(Path()).get("litestar")
+    if not isinstance(server, dict):
+        server = {}
+    for key in SERVER_KEYS & server.keys():
+        os.environ.setdefault(f"LITESTAR_{key.upper()}", str(server[key]))
+    if not server and Path("litestar.toml").exists():
+        os.environ.setdefault("LITESTAR_APP", "taskservice.app:create_app")
 
 
 _prepare_environment()

@@ -3,6 +3,7 @@
 Environment over `.env` over `litestar.toml`. `docs/configuration.md` and `.env.example` are made from `SETTINGS`.
 """
 
+import io
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from msgspec import Struct
 
 from taskservice import rules
@@ -21,6 +23,7 @@ from taskservice import rules
 PREFIX: Final = "TASKSERVICE_"
 SECRET_MIN_BYTES: Final = 32
 BETTER_AUTH_DEVELOPMENT_SECRET: Final = "better-auth-secret-12345678901234567890"  # noqa: S105 (public, and refused)
+KEY_SOURCES: Final = frozenset({"BETTER_AUTH_SECRET", "BETTER_AUTH_SECRETS", "BETTER_AUTH_URL", "BETTER_AUTH_JWKS_URL"})
 SERVER_KEYS: Final = frozenset({"app", "host", "port"})
 """What `[litestar]` of `litestar.toml` may say; the command line reads it, see `cli.py`."""
 
@@ -128,10 +131,18 @@ def _list(text: str) -> tuple[str, ...]:
 
 
 def _http_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query or parts.fragment:
+    if _origin_or_none(text) is None or "@" in urlsplit(text).netloc or re.search(r"[?#\s]", text):
         raise ValueError("must be an absolute http or https URL without credentials, query or fragment")
     return text.rstrip("/")
+
+
+def _origin_or_none(text: str) -> str | None:
+    """Without the standard library's own words about a bad URL, which quote it."""
+    try:
+        parts = urlsplit(text)
+        return origin_of(text) if parts.scheme in {"http", "https"} and parts.hostname else None
+    except ValueError:
+        return None
 
 
 def origin_of(url: str) -> str:
@@ -145,10 +156,7 @@ def origin_of(url: str) -> str:
 def _origins(text: str) -> tuple[str, ...]:
     origins = _list(text)
     for origin in origins:
-        if origin == "*":
-            continue
-        parts = urlsplit(origin)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or origin != origin_of(origin):
+        if origin != "*" and origin != _origin_or_none(origin):
             raise ValueError(f"{origin!r} is no origin: write scheme://host[:port], nothing behind it")
     return origins
 
@@ -245,15 +253,27 @@ def load_settings(environ: Mapping[str, str] | None = None, directory: Path | No
         if name.startswith(PREFIX) and name not in known
     ]
     values: dict[str, Any] = {}
+    given: set[str] = set()
     for setting in SETTINGS:
         text = texts.get(setting.variable, setting.default)
         try:
-            values[setting.variable] = None if text is None else setting.parse(text.strip())
+            value = None if text is None else setting.parse(_utf8(text.strip()))
         except ValueError as error:
             problems.append(f"{setting.variable}: {error}")
-    if problems:
-        raise SettingsError(problems)
-    return _checked(values)
+            value = None
+            given.add(setting.variable)  # wrong, but nobody has to be told to set it
+        values[setting.variable] = value
+        if value:
+            given.add(setting.variable)
+    return _checked(values, given, problems)
+
+
+def _utf8(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("is not valid UTF-8") from None
+    return text
 
 
 def _suggestion(name: str, known: set[str]) -> str:
@@ -265,37 +285,78 @@ def _suggestion(name: str, known: set[str]) -> str:
 
 def _file_texts(directory: Path, problems: list[str]) -> dict[str, str]:
     texts: dict[str, str] = {}
-    toml = directory / "litestar.toml"
-    if toml.is_file():
-        try:
-            document = tomllib.loads(toml.read_text("utf-8"))
-        except ValueError as error:
-            problems.append(f"litestar.toml: {error}")
-            document = {}
-        by_key = {setting.key: setting.variable for setting in SETTINGS if setting.key}
-        for key, value in document.pop("taskservice", {}).items():
-            if key not in by_key:
-                problems.append(f"litestar.toml: [taskservice] {key}: no such setting")
-            else:
-                texts[by_key[key]] = value if isinstance(value, str) else json.dumps(value)
-        unknown = set(document.pop("litestar", {})) - SERVER_KEYS
-        problems += [f"litestar.toml: [litestar] {key}: no such setting" for key in sorted(unknown)]
-        problems += [f"litestar.toml: [{table}]: no such table" for table in sorted(document)]
-    dotenv = directory / ".env"
-    if dotenv.is_file():
-        texts |= {name: value for name, value in dotenv_values(dotenv).items() if value and value.strip()}
+    try:
+        document = read_toml(directory)
+    except ValueError as error:
+        problems.append(str(error))
+        document = {}
+    by_key = {setting.key: setting.variable for setting in SETTINGS if setting.key}
+    for key, value in _table(document, "taskservice", problems).items():
+        if key not in by_key:
+            problems.append(f"litestar.toml: [taskservice] {key}: no such setting")
+        elif not isinstance(value, str):
+            texts[by_key[key]] = json.dumps(value, default=str)
+        elif value.strip():
+            texts[by_key[key]] = value
+    unknown = set(_table(document, "litestar", problems)) - SERVER_KEYS
+    problems += [f"litestar.toml: [litestar] {key}: no such setting" for key in sorted(unknown)]
+    problems += [f"litestar.toml: {table}: no such table" for table in sorted(document)]
+    try:
+        texts |= read_dotenv(directory)
+    except ValueError as error:
+        problems.append(str(error))
     return texts
 
 
-def _checked(values: dict[str, Any]) -> Settings:
+def _table(document: dict[str, Any], name: str, problems: list[str]) -> dict[str, Any]:
+    table = document.pop(name, {})
+    if isinstance(table, dict):
+        return table
+    problems.append(f"litestar.toml: {name}: must be a table, [{name}]")
+    return {}
+
+
+def read_toml(directory: Path) -> dict[str, Any]:
+    """What `litestar.toml` of this directory says. Raises `ValueError`, in one line, if it cannot be read."""
+    text = _file_text(directory / "litestar.toml")
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:
+        raise ValueError(f"litestar.toml: {error}") from None
+
+
+def read_dotenv(directory: Path) -> dict[str, str]:
+    """What `.env` of this directory sets. Raises `ValueError`, in one line, if it cannot be read."""
+    text = _file_text(directory / ".env")
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error:  # python-dotenv would pass over it: an open quote, and a secret is lost
+            raise ValueError(f".env: what begins at line {binding.original.line} is not NAME=value")
+    return {name: value for name, value in dotenv_values(stream=io.StringIO(text)).items() if value and value.strip()}
+
+
+def _file_text(path: Path) -> str:
+    """Empty where there is no such file."""
+    if not path.exists():
+        return ""
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path.name}: is not valid UTF-8") from None
+    except OSError as error:
+        raise ValueError(f"{path.name}: cannot be read: {error.strerror}") from None
+
+
+def _checked(values: dict[str, Any], given: set[str], problems: list[str]) -> Settings:
     """The rules that span several settings."""
-    problems: list[str] = []
     warnings: list[str] = []
     production = values["TASKSERVICE_ENV"] == "production"
     url = values["BETTER_AUTH_URL"]
     jwks_url = values["BETTER_AUTH_JWKS_URL"] or (url and f"{_without_auth_path(url)}/api/auth/jwks")
-    issuer, audience = values["TASKSERVICE_JWT_ISSUER"], values["TASKSERVICE_JWT_AUDIENCE"]
-    if jwks_url and not url and not (issuer and audience):
+    if (
+        "BETTER_AUTH_JWKS_URL" in given
+        and "BETTER_AUTH_URL" not in given
+        and not given >= {"TASKSERVICE_JWT_ISSUER", "TASKSERVICE_JWT_AUDIENCE"}
+    ):
         problems.append(
             "BETTER_AUTH_JWKS_URL: set BETTER_AUTH_URL too, or TASKSERVICE_JWT_ISSUER and TASKSERVICE_JWT_AUDIENCE: "
             "without them nobody knows for whom a token was made"
@@ -306,10 +367,10 @@ def _checked(values: dict[str, Any]) -> Settings:
         if weakness:
             variable = "BETTER_AUTH_SECRET" if secret == values["BETTER_AUTH_SECRET"] else "BETTER_AUTH_SECRETS"
             (problems if production else warnings).append(f"{variable}: {weakness}")
-    if production and not keys and not jwks_url:
+    if production and given.isdisjoint(KEY_SOURCES):
         problems.append("BETTER_AUTH_SECRET: set it or BETTER_AUTH_URL; production does not make up a key")
     database_url = values["DATABASE_URL"] or values["NEON_DB_URL"]
-    if production and not database_url:
+    if production and given.isdisjoint({"DATABASE_URL", "NEON_DB_URL"}):
         problems.append("DATABASE_URL: set it or NEON_DB_URL; production does not run on the embedded database")
     if problems:
         raise SettingsError(problems)
@@ -323,7 +384,7 @@ def _checked(values: dict[str, Any]) -> Settings:
         secrets=tuple(keys),
         better_auth_url=url,
         jwks_url=jwks_url,
-        jwt_audience=audience or (),
+        jwt_audience=values["TASKSERVICE_JWT_AUDIENCE"] or (),
         generated_secret=generated,
         warnings=tuple(warnings),
     )
@@ -350,16 +411,32 @@ def _weakness(secret: str) -> str | None:
 def _development_secret(data_dir: Path) -> str:
     """Made once and kept, so that tokens outlive a restart."""
     path = data_dir / "development-secret"
-    data_dir.mkdir(parents=True, exist_ok=True)
-    draft = data_dir / f".development-secret.{os.getpid()}.{secrets.token_hex(4)}"
-    if not path.exists():
-        draft.touch(mode=0o600)
+    try:
+        if not path.exists():
+            _make_secret(path)
+        secret = path.read_text("utf-8").strip()
+    except UnicodeDecodeError:
+        secret = ""
+    except OSError as error:
+        raise SettingsError(
+            [f"TASKSERVICE_DATA_DIR: {path} can be neither made nor read: {error.strerror}; or set BETTER_AUTH_SECRET"]
+        ) from None
+    if _weakness(secret):
+        raise SettingsError(
+            [f"TASKSERVICE_DATA_DIR: {path} holds no good secret; remove it, and a new one is made at the next start"]
+        )
+    return secret
+
+
+def _make_secret(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.parent / f".development-secret.{os.getpid()}.{secrets.token_hex(4)}"
+    draft.touch(mode=0o600)
+    try:
         draft.write_text(secrets.token_urlsafe(48), "utf-8")
-        try:
-            # A hard link appears whole or not at all, and fails if another worker was first.
-            path.hardlink_to(draft)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-    return path.read_text("utf-8").strip()
+        # A hard link appears whole or not at all, and fails if another worker was first.
+        path.hardlink_to(draft)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()

@@ -276,7 +276,10 @@ def issue_token(
     if not (1 <= len(user_id) <= USER_ID_MAX and user_id.isprintable()):
         raise ValueError(f"a user id has 1 to {USER_ID_MAX} printable characters")
     issued = int(now.timestamp() if now else time.time())
-    claims: dict[str, Any] = {"sub": user_id, "iat": issued, "exp": issued + int(ttl.total_seconds())}
+    expires = issued + int(ttl.total_seconds())
+    if expires > LATEST_EXPIRY:
+        raise ValueError("a token must expire before the year 10000")
+    claims: dict[str, Any] = {"sub": user_id, "iat": issued, "exp": expires}
     if email is not None:
         claims["email"] = email
     if settings.jwt_issuer is not None:
