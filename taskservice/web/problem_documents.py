@@ -8,6 +8,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import (
     HTTPException,
+    InternalServerException,
     MethodNotAllowedException,
     NotFoundException,
 )
@@ -42,6 +43,9 @@ def as_problem(error: Exception) -> Problem:
     if is_duplicate_key(error):
         # Ids come from clients in an import only; two at once may bring the same.
         return TaskExists()
+    if isinstance(error, InternalServerException):
+        # Litestar's word for a client that went away while it sent its body. Nobody is left to read the answer.
+        return BadRequest("The request did not arrive in full")
     # The pool says so itself; this catches what fails on the way to a connection or while a stream is read.
     return InternalError() if classify(error) is None else DatabaseUnavailable()
 
