@@ -1,0 +1,48 @@
+"""What a description cannot say, said to Schemathesis: it loads this module before it runs.
+
+Requests that are wrong on purpose are left as they are.
+"""
+
+import datetime as dt
+import os
+import uuid
+from typing import Any
+from zoneinfo import available_timezones
+
+import schemathesis
+from hypothesis import strategies as st
+from schemathesis import Case, HookContext
+from schemathesis.generation import GenerationMode
+
+CURSORS = {"trash": os.environ["CURSOR_OF_TRASH"], "list": os.environ["CURSOR_OF_LIST"]}
+"""Real ones, of the lists without a filter; empty if there can be none."""
+
+_tag = st.one_of(st.integers(0, 50).map(str), st.text("abc!#~", max_size=5)).map('"{}"'.format)
+
+# In UTC an instant has a year from 1 to 9999; with an offset it may have none.
+_offsets = st.integers(-23 * 60, 23 * 60).map(lambda minutes: dt.timezone(dt.timedelta(minutes=minutes)))
+_instants = st.datetimes(dt.datetime(1, 1, 2), dt.datetime(9999, 12, 30), timezones=_offsets)  # noqa: DTZ001
+
+schemathesis.openapi.format("date-time", _instants.map(lambda moment: moment.isoformat()))
+schemathesis.openapi.format(
+    "entity-tags", st.one_of(st.just("*"), st.lists(_tag, min_size=1, max_size=3).map(", ".join))
+)
+schemathesis.openapi.format("time-zone", st.sampled_from(sorted(available_timezones())))
+schemathesis.openapi.format("idempotency-key", st.uuids().map(str))
+schemathesis.openapi.format("cursor", st.sampled_from(sorted(CURSORS.values())))
+
+
+@schemathesis.hook
+def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -> None:
+    if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE:
+        return
+    if case.query and "cursor" in case.query:
+        # A cursor belongs to one list with its filters.
+        cursor = CURSORS["trash" if case.path.endswith("/trash") else "list"]
+        case.query = {"cursor": cursor} if cursor else {}
+    elif case.query and case.query.get("due") not in {"today", "overdue"}:
+        # A zone goes with the clock.
+        case.query.pop("tz", None)
+    if case.headers and "Idempotency-Key" in case.headers:
+        # A key stands for one request.
+        case.headers["Idempotency-Key"] = str(uuid.uuid4())
