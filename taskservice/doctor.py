@@ -68,6 +68,8 @@ async def _database(settings: Settings, server: DatabaseServer) -> AsyncIterator
         yield await _schema(connection)
         if settings.users == "registered":
             yield await _users_table(settings, connection)
+    except Exception as error:  # noqa: BLE001 (here, too)
+        yield Finding(False, "database", describe(error), "does its user own the tables of this service?")
     finally:
         await connection.close()
 
@@ -76,6 +78,8 @@ async def _schema(connection: Any) -> Finding:
     version = await schema_version(connection)
     if version == HEAD:
         return Finding(True, "migrations", f"up to date ({version})")
+    if version is not None and version > HEAD:
+        return Finding(True, "migrations", f"at {version}, newer than this program knows ({HEAD})")
     return Finding(
         False, "migrations", f"at {version or 'nothing'}, wanted is {HEAD}", "run `litestar database upgrade`, or start"
     )

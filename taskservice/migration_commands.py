@@ -6,8 +6,11 @@ Its own plugin would also put a session, its dependencies and a hook into every 
 from typing import Any
 
 from advanced_alchemy.config.asyncio import SQLAlchemyAsyncConfig
-from click import Context, Group
+from click import ClickException, Context, Group
 from litestar.plugins import CLIPlugin
+
+from taskservice.database.bringup import SchemaMissing
+from taskservice.database.failures import classify, describe
 
 
 class MigrationCommands(CLIPlugin):
@@ -17,9 +20,21 @@ class MigrationCommands(CLIPlugin):
     def on_cli_init(self, cli: Group) -> None:
         # Slow to load, and of no use to a server.
         from advanced_alchemy.cli import add_migration_commands  # noqa: PLC0415
+        from alembic.util import CommandError  # noqa: PLC0415
         from litestar.cli._utils import LitestarGroup  # noqa: PLC0415 (the documented way to get `app` injected)
 
-        @cli.group(cls=LitestarGroup, name="database")
+        class DatabaseGroup(LitestarGroup):
+            def invoke(self, ctx: Context) -> Any:
+                try:
+                    return super().invoke(ctx)
+                except (CommandError, SchemaMissing) as error:
+                    raise ClickException(str(error)) from None
+                except Exception as error:
+                    if classify(error, connecting=True) is None:
+                        raise
+                    raise ClickException(describe(error)) from None
+
+        @cli.group(cls=DatabaseGroup, name="database")
         def database(ctx: Context) -> None:
             """Create, migrate and check the schema."""
             ctx.obj = {"app": ctx.obj, "configs": [self._config]}
