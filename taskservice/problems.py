@@ -11,6 +11,8 @@ from msgspec import UNSET, Struct, UnsetType
 Location = Literal["body", "query", "path", "header"]
 
 TYPE_PREFIX = "/schema/problems/"
+ERRORS_LISTED = 500
+"""More than an honest batch can have wrong. Without a bound, a megabyte of nonsense is answered with 25."""
 
 
 class FieldError(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -245,7 +247,10 @@ class ValidationFailed(Problem):
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         count = len(errors)
-        super().__init__("1 field is invalid" if count == 1 else f"{count} fields are invalid", errors=errors)
+        detail = "1 field is invalid" if count == 1 else f"{count} fields are invalid"
+        if count > ERRORS_LISTED:
+            detail += f"; the first {ERRORS_LISTED} are listed"
+        super().__init__(detail, errors=errors[:ERRORS_LISTED])
 
 
 class IdempotencyKeyReused(Problem):

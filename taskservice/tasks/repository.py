@@ -398,6 +398,12 @@ def _page(shape: Shape) -> Statement:
     return Statement(listing.page(shape, (*COLUMNS, revision)))
 
 
+@lru_cache(512)
+def _emptiness(shape: Shape) -> Statement:
+    revision = sa.select(users.c.revision).where(users.c.id == sa.bindparam("owner", type_=sa.Text)).scalar_subquery()
+    return Statement(sa.select(sa.func.coalesce(revision, 0), sa.exists(listing.page(shape, (_one,)))))
+
+
 class Page(Struct, frozen=True):
     """Rows of a list, the user's counter in the same snapshot, and where the next page starts."""
 
@@ -450,14 +456,17 @@ class TaskRepository(SQLAlchemyAsyncRepository[Task]):  # type: ignore[type-var]
 
     async def page(self, owner: str, question: Question) -> Page:
         statement = _page(question.shape)
-        args = statement.args(owner=owner, rows=question.limit + 1, **question.values)
+        named = {"owner": owner, "rows": question.limit + 1, **question.values}
+        args = statement.args(**named)
         rows = await self._queries.fetch(statement.sql, args, repeatable=True)
-        if not rows:
-            # No row carries the counter. It is read first and the list again, so that the counter is never ahead.
-            revision = await self.revision(owner)
-            rows = await self._queries.fetch(statement.sql, args, repeatable=True) if revision else []
-        else:
-            revision = rows[0][-1]
+        while not rows:
+            # No row carries the counter: it is asked for together with whether the list is still empty.
+            emptiness = _emptiness(question.shape)
+            [(revision, filled)] = await self._queries.fetch(emptiness.sql, emptiness.args(**named), repeatable=True)
+            if not filled:
+                return Page([], revision, None)
+            rows = await self._queries.fetch(statement.sql, args, repeatable=True)
+        revision = rows[0][-1]
         if len(rows) <= question.limit:
             return Page(rows, revision, None)
         rows.pop()
