@@ -76,14 +76,16 @@ def service(services: Services) -> Service:
     return services.shared()
 
 
-@pytest.fixture(scope="session")
-def wired(stage: Stage, postgres: ThrowawayPostgres, services: Services, migrated_template: str) -> Iterator[Wired]:
+@pytest_asyncio.fixture(scope="session")
+async def wired(
+    stage: Stage, postgres: ThrowawayPostgres, services: Services, migrated_template: str
+) -> AsyncIterator[Wired]:
     own = postgres.create_database(template=migrated_template)
     wire = Wire(stage, postgres.socket)
     through = f"postgresql://postgres@127.0.0.1:{wire.port}/{postgres.name_of(own)}?sslmode=disable"
     service = services.start(database_url=own, DATABASE_URL=through, database_deadline="1")
     yield service, wire
-    service.stop()
+    await service.close()
     wire.cut()
 
 

@@ -179,7 +179,7 @@ async def test_the_key_survives_a_restart(services: Services, database_url: str,
     for _ in range(2):
         service = services.start(database_url=database_url)
         answers.append(await service.user("alice", surface).post(json={"title": "t"}, headers=once))
-        service.stop()
+        await service.close()
     assert answers[0].content == answers[1].content
     assert answers[1].headers["idempotency-replayed"] == "true"
 

@@ -432,4 +432,4 @@ async def test_sc007_it_serves_without_any_front_end(services: Services) -> None
         assert (await service.http.get("/health/ready")).status_code == 200
         assert (await service.user("alice").post(json=BODY)).status_code == 201
     finally:
-        service.stop()
+        await service.close()

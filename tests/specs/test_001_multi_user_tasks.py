@@ -277,7 +277,7 @@ async def test_fr002_tables_and_indexes_are_created_at_start(services: Services,
         assert await indexed_columns(service)
         assert (await service.user("alice", "path").post(json={"title": "t"})).status_code == 201
     finally:
-        service.stop()
+        await service.close()
 
 
 async def test_fr003_a_pyjwt_token_under_the_secret_is_valid_and_under_another_is_not(alice: Caller) -> None:
@@ -402,7 +402,7 @@ async def test_fr018_neon_db_url_is_used_to_connect(services: Services, database
         task = await service.user("alice", "path").create()
         assert await service.rows("SELECT 1 FROM tasks WHERE id = $1", task["id"])
     finally:
-        service.stop()
+        await service.close()
 
 
 async def test_fr019_the_tables_are_sqlmodel_classes(service: Service) -> None:
@@ -426,7 +426,7 @@ async def test_fr020_errors_have_the_right_status_codes(services: Services, data
         await service.execute(BROKEN_TRIGGER)
         assert_problem(await alice.post(json={"title": "t"}), 500, "internal-error")
     finally:
-        service.stop()
+        await service.close()
 
 
 # Success criteria
@@ -527,7 +527,7 @@ async def test_sc007_making_the_schema_again_changes_nothing(services: Services,
         service = services.start(database_url=empty_database_url)
         await service.user("alice", "path").create()
         schemas.append(await service.rows(described))
-        service.stop()
+        await service.close()
     assert schemas[0] == schemas[1] != []
     assert len(await service.rows("SELECT 1 FROM tasks")) == 2
 
@@ -701,8 +701,8 @@ async def test_nfr_scalability_2_any_instance_answers_any_request(services: Serv
         assert (await second.user("alice", "path").patch(f"/{task['id']}/complete")).json()["completed"]
         assert (await first.user("alice", "path").read(task["id"]))["completed"]
     finally:
-        first.stop()
-        second.stop()
+        await first.close()
+        await second.close()
 
 
 async def test_nfr_scalability_3_connections_are_pooled(services: Services, database_url: str) -> None:
@@ -716,7 +716,7 @@ async def test_nfr_scalability_3_connections_are_pooled(services: Services, data
         assert 1 <= row["count"] <= 3
         assert len(await alice.tasks()) == 60
     finally:
-        service.stop()
+        await service.close()
 
 
 async def test_routes_of_both_surfaces_are_known(service: Service) -> None:

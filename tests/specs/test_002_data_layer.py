@@ -100,10 +100,10 @@ async def test_us2_4_a_deletion_removes_that_task_and_no_other(alice: Caller, bo
 async def test_us3_1_tasks_survive_a_restart(services: Services, database_url: str, surface: SurfaceName) -> None:
     service = services.start(database_url=database_url)
     task = await service.user("alice", surface).create("still here?")
-    service.stop()
+    await service.close()
     service = services.start(database_url=database_url)
     assert await service.user("alice", surface).tasks() == [task]
-    service.stop()
+    await service.close()
 
 
 async def test_us3_2_updates_are_in_the_database(alice: Caller) -> None:
@@ -239,7 +239,7 @@ async def test_fr005_status_codes_are_the_proper_ones(
         await service.execute(BROKEN_TRIGGER)
         assert_problem(await alice.post(json={"title": "t"}), 500)
     finally:
-        service.stop()
+        await service.close()
 
 
 async def test_fr006_postgresql_through_sqlmodel_tables(alice: Caller) -> None:
@@ -280,7 +280,7 @@ async def test_fr010_errors_are_handled_and_logged_with_their_cause(
         await service.execute(BROKEN_TRIGGER)
         document = assert_problem(await service.user("alice", surface).post(json={"title": "t"}), 500)
     finally:
-        service.stop()
+        await service.close()
     logged = capfd.readouterr().out
     assert document["request_id"] in logged
     assert "a trigger that somebody broke" in logged
@@ -300,7 +300,7 @@ async def test_fr011_connections_are_pooled_and_bounded(
         assert {row["pid"] for row in await service.rows(pids)} == before
         assert (await service.rows(count))[0]["count"] <= 2
     finally:
-        service.stop()
+        await service.close()
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ async def test_fr009_input_is_validated_on_create_and_update(alice: Caller) -> N
 async def test_fr010_tasks_are_stored_persistently(services: Services, database_url: str) -> None:
     service = services.start(database_url=database_url)
     task = await service.user("alice", "path").create()
-    service.stop()
+    await service.close()
     # Not even a clean stop is needed: what was acknowledged was already on disk.
     assert len(await service.rows("SELECT 1 FROM tasks WHERE id = $1", task["id"])) == 1
 

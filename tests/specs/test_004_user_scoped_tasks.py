@@ -243,7 +243,7 @@ async def test_fr015_database_url_with_the_asyncpg_driver(services: Services, da
         await service.user("alice").create()
         assert len(await service.rows("SELECT 1 FROM tasks")) == 1
     finally:
-        service.stop()
+        await service.close()
 
 
 async def test_fr016_it_can_be_tried_out_in_swagger_ui(service: Service) -> None:
@@ -307,7 +307,7 @@ async def test_sc003_a_new_route_is_protected_without_asking_for_it(services: Se
         assert_problem(await service.http.get("/api/brand-new"), 401)
         assert (await service.user("alice").get("/api/brand-new")).status_code == 200
     finally:
-        service.stop()
+        await service.close()
 
 
 async def test_sc004_401_for_unauthenticated_and_403_for_unauthorized(alice: Caller, bob: Caller) -> None:
@@ -346,7 +346,7 @@ async def test_sc006_the_indexes_serve_the_list(services: Services, database_url
         )
         assert "Index" in "\n".join(row[0] for row in plan)
     finally:
-        service.stop()
+        await service.close()
 
 
 async def test_tokens_of_the_command_line_live_24_hours(service: Service) -> None:

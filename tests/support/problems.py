@@ -39,7 +39,8 @@ def assert_problem(
     assert document["request_id"] == response.headers["x-request-id"]
     assert document["title"]
     assert document["detail"]
-    assert document["instance"].startswith("/")
+    # A request line that could not be read has no path to name.
+    assert document["instance"].startswith("/") or document["code"] == "bad-request"
     assert "?" not in document["instance"]
     for error in document.get("errors", ()):
         assert {"field", "location", "rule", "message"} <= set(error)

@@ -3,19 +3,19 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
 import asyncpg
 import httpx
-import uvicorn
 from litestar import Litestar
 
 from taskservice.app import create_app
 from taskservice.identity.tokens import issue_token
+from taskservice.serving.server import Server, uvicorn_config
 from taskservice.settings import Settings, load_settings
 from tests.support.better_auth import USERS_TABLE
 from tests.support.described import assert_described
@@ -90,6 +90,14 @@ class Caller:
         return (await self.get(f"/{task_id}")).headers["etag"]
 
 
+class ServerInThread(Server):
+    """The product's own server. Signals belong to the main thread, so a test ends it by `should_exit`."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 class Service:
     """One running application with its settings and its own database."""
 
@@ -100,10 +108,7 @@ class Service:
         self.app: Litestar = create_app(settings)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        config = uvicorn.Config(
-            self.app, lifespan="on", log_config=None, access_log=False, timeout_keep_alive=60, server_header=False
-        )
-        self._server = uvicorn.Server(config)
+        self._server = ServerInThread(uvicorn_config(self.app))
         self._serving = asyncio.run_coroutine_threadsafe(self._server.serve([self._listener]), stage.loop)
         self._http: dict[int, httpx.AsyncClient] = {}
 
@@ -164,9 +169,18 @@ class Service:
         async with self.connection() as connection:
             await connection.execute(statement, *arguments)
 
-    def stop(self) -> None:
+    def ask_to_stop(self) -> None:
+        """As SIGTERM does."""
         self._server.should_exit = True
+
+    def stop(self) -> None:
+        self.ask_to_stop()
         self._serving.result(30)
+
+    async def close(self) -> None:
+        """Hang up, so that the server has nobody to wait for, and stop it."""
+        await self.hang_up()
+        self.stop()
 
     async def hang_up(self) -> None:
         """Close the connections of this event loop."""
@@ -220,5 +234,7 @@ class Services:
     async def stop(self) -> None:
         for service in self._started:
             await service.hang_up()
+        for service in self._shared.values():
+            service.ask_to_stop()
         for service in self._shared.values():
             service.stop()
