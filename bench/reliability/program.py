@@ -60,7 +60,7 @@ class Program:
             with contextlib.suppress(OSError, TimeoutError):
                 if (await self.once(request("GET", path, None), seconds=3)).status == 200:
                     return time.monotonic() - began
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.02)
         raise AssertionError(f"not ready after {seconds} s:\n{self.log[-3000:]}")
 
     async def once(self, raw: bytes, seconds: float = 30) -> Answer:
