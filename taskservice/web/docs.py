@@ -27,7 +27,7 @@ from litestar.datastructures import CacheControlHeader
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, OpenAPI, SecurityScheme
+from litestar.openapi.spec import Components, License, OpenAPI, SecurityScheme
 from litestar.params import FromPath
 from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler, Method
@@ -60,6 +60,7 @@ def openapi_config(settings: Settings) -> OpenAPIConfig:
         settings=settings,
         title="taskservice",
         version=__version__,
+        license=License(name="MIT", identifier="MIT"),
         components=Components(
             security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")}
         ),
