@@ -1,5 +1,5 @@
 # Two commands are enough: `make run` and `make test`. The rest is for those who change something.
-# Everything runs in .venv, which scripts/make-venv makes from requirements.lock; ARGS passes options on.
+# Everything runs in .venv, which .ci/make-venv makes from requirements.lock; ARGS passes options on.
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -42,6 +42,6 @@ lock: $(READY) ## Resolve pyproject.toml into requirements.lock (ARGS=--upgrade 
 clean: ## Remove what make and the tools made; the data in .data/ stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-$(READY): requirements.lock pyproject.toml scripts/make-venv
-	@scripts/make-venv
+$(READY): requirements.lock pyproject.toml .ci/make-venv
+	@.ci/make-venv
 	@touch $@
