@@ -32,9 +32,11 @@ DESCRIPTIONS = st.none() | st.text(st.characters(codec="utf-8", exclude_characte
 ZONES = st.integers(-12 * 60, 14 * 60).map(lambda minutes: dt.timezone(dt.timedelta(minutes=minutes)))
 INSTANTS = st.datetimes(dt.datetime(2, 1, 1), dt.datetime(9998, 12, 31), timezones=ZONES)  # noqa: DTZ001 (given later)
 DUES = st.none() | st.dates().map(str) | INSTANTS.map(lambda moment: moment.isoformat())
-STATES: st.SearchStrategy[Task] = st.fixed_dictionaries({}) | st.fixed_dictionaries({"status": st.sampled_from(STATUSES)}) | (
-    st.fixed_dictionaries({"completed": st.booleans()})
-)  # fmt: skip
+STATES: st.SearchStrategy[Task] = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({"status": st.sampled_from(STATUSES)}),
+    st.fixed_dictionaries({"completed": st.booleans()}),
+)
 REST = st.fixed_dictionaries(
     {}, optional={"description": DESCRIPTIONS, "priority": st.sampled_from(PRIORITIES), "due_date": DUES}
 )
@@ -414,13 +416,14 @@ class TwoUsers(RuleBasedStateMachine):
             planned.append((kind, task_id, *rest[1:]))
         if failing is not None:
             target = user.some(0, {key: task for key, task in user.live.items() if key not in touched})
-            refused: tuple[Task, int] = {
+            refusals: dict[str, tuple[Task, int]] = {
                 "missing": ({"op": "complete", "id": NOBODYS}, 404),
                 "stale": ({"op": "delete", "id": target or NOBODYS, "if_match": '"999999"'}, 412 if target else 404),
                 "invalid": ({"op": "create", "data": {"title": " "}}, 422),
-            }[failing]
-            response = user.call(surface, "POST", "/batch", json={"operations": [*operations, refused[0]]})
-            document = assert_problem(response, refused[1])
+            }
+            refused, status = refusals[failing]
+            response = user.call(surface, "POST", "/batch", json={"operations": [*operations, refused]})
+            document = assert_problem(response, status)
             assert {error["index"] for error in document["errors"]} == {len(operations)}
         elif operations:
             response = user.call(surface, "POST", "/batch", json={"operations": operations})
