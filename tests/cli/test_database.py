@@ -1,0 +1,45 @@
+"""`litestar database …`: the schema by hand, as an operator does it who starts with TASKSERVICE_MIGRATE=false."""
+
+import pytest
+
+from tests.support.commands import Operator
+from tests.support.postgres import ThrowawayPostgres
+from tests.support.services import Services
+
+
+async def test_the_schema_goes_up_and_down_and_up_again(
+    operator: Operator, services: Services, empty_database_url: str
+) -> None:
+    operator.environment["DATABASE_URL"] = empty_database_url
+    check = operator.litestar("database", "check")
+    assert check.code == 1
+    assert "Target database is not up to date" in "".join(check.refused())
+    for direction in ("upgrade", "downgrade", "upgrade"):
+        assert operator.litestar("database", direction, "--no-prompt").code == 0
+    check = operator.litestar("database", "check")
+    assert (check.code, check.out.splitlines()[-1]) == (0, "No new upgrade operations detected.")
+    service = services.start(database_url=empty_database_url, migrate="false")
+    assert (await service.user("alice").create())["title"] == "Buy milk"
+    await service.hang_up()
+    service.stop()
+
+
+def test_a_missing_index_is_found(operator: Operator, postgres: ThrowawayPostgres, database_url: str) -> None:
+    postgres.execute("DROP INDEX ix_tasks_feed", database_url)
+    check = operator.litestar("database", "check")
+    assert check.code == 1
+    assert "ix_tasks_feed" in "".join(check.refused())
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:1/x"}, "ConnectionRefusedError"),
+        ({"TASKSERVICE_DATABASE_POOLER": "true"}, "DATABASE_DIRECT_URL: set it"),
+    ],
+)
+def test_what_cannot_be_migrated_is_said_in_words(operator: Operator, environment: dict[str, str], said: str) -> None:
+    outcome = operator.litestar("database", "upgrade", "--no-prompt", **environment)
+    assert outcome.code == 1
+    assert said in " ".join(outcome.refused())
+    assert "hunter2" not in outcome.said

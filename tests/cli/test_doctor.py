@@ -1,0 +1,120 @@
+"""`litestar doctor`: what is wrong, in plain words, with what to do about it; exit code 1 as long as anything is."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from taskservice.database.migrations import HEAD
+from tests.identity.issuer import Issuer
+from tests.support.better_auth import USERS_TABLE
+from tests.support.commands import Operator
+from tests.support.postgres import ThrowawayPostgres
+from tests.support.services import SECRET
+from tests.support.stage import Stage
+from tests.support.tokens import signed, unlimited
+
+
+@pytest.fixture
+def issuer(stage: Stage) -> Iterator[Issuer]:
+    issuer = Issuer(stage)
+    issuer.add("key-1")
+    yield issuer
+    issuer.cut()
+
+
+def findings(operator: Operator, *arguments: str, **environment: str) -> dict[str, str]:
+    """By what was looked at: marks, what was found, and remedies."""
+    outcome = operator.litestar("doctor", *arguments, **environment)
+    if outcome.code:
+        outcome.refused()
+    found: dict[str, str] = {}
+    what = ""
+    for line in outcome.out.splitlines():
+        if line.startswith(("✓", "✗")):
+            what, _, said = line[2:].partition("  ")
+            found[what] = f"{found.get(what, '')} {line[0]} {said.strip()}".strip()
+        elif what:
+            found[what] += " " + line.strip()
+    assert outcome.code == any("✗" in said for said in found.values()), outcome
+    assert SECRET not in outcome.said
+    assert "hunter2" not in outcome.said
+    return found
+
+
+def test_everything_in_order_is_said_with_a_tick(
+    operator: Operator, issuer: Issuer, postgres: ThrowawayPostgres, database_url: str
+) -> None:
+    postgres.execute(USERS_TABLE, database_url)
+    found = findings(
+        operator, "--token", f"Bearer {signed({'sub': 'alice'})}",
+        TASKSERVICE_USERS="registered", BETTER_AUTH_URL=issuer.origin,
+    )  # fmt: skip
+    assert list(found) == ["settings", "database", "migrations", "users table", "shared secret", "JWKS", "token"]
+    assert all(said.startswith("✓") for said in found.values())
+    assert f"up to date ({HEAD})" in found["migrations"]
+
+
+def test_an_empty_database_with_a_key_server_that_is_down(
+    operator: Operator, empty_database_url: str, issuer: Issuer
+) -> None:
+    issuer.cut()
+    found = findings(
+        operator, "--token", unlimited({"sub": "alice"}),
+        DATABASE_URL=empty_database_url, BETTER_AUTH_URL=issuer.origin, TASKSERVICE_USERS="registered",
+        BETTER_AUTH_SECRET="hunter2",
+    )  # fmt: skip
+    assert "✗ BETTER_AUTH_SECRET: shorter than 32 bytes" in found["settings"]
+    assert found["database"].startswith("✓")
+    assert found["migrations"] == f"✗ at nothing, wanted is {HEAD} → run `litestar database upgrade`, or start"
+    assert 'there is no table "user"' in found["users table"]
+    assert issuer.jwks_url in found["JWKS"]
+    assert "is Better Auth running" in found["JWKS"]
+    assert "it has no exp" in found["token"]
+
+
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [
+        (signed({"sub": "alice", "exp": 1}), "it expired"),
+        (signed({"sub": "alice"}, secret=SECRET[::-1]), "another secret"),
+    ],
+)
+def test_a_bad_token_is_explained(operator: Operator, token: str, said: str) -> None:
+    assert said in findings(operator, "--token", token)["token"]
+
+
+def test_a_database_that_is_not_there_is_said_so(operator: Operator, postgres: ThrowawayPostgres) -> None:
+    found = findings(operator, DATABASE_URL=postgres.url_of("nowhere"))
+    assert (
+        'database "nowhere" does not exist (3D000): check the name of the database in DATABASE_URL' in found["database"]
+    )
+    assert "migrations" not in found
+    assert found["shared secret"].startswith("✓")
+
+
+def test_a_user_whom_the_server_does_not_let_in_is_said_so(operator: Operator, postgres: ThrowawayPostgres) -> None:
+    stranger = postgres.url_of("template1").replace("://", "://stranger:hunter2@", 1).replace("@taskservice@", "@")
+    found = findings(operator, DATABASE_URL=stranger)
+    assert "stranger" in found["database"]
+    assert "check the user in DATABASE_URL" in found["database"]
+
+
+def test_a_schema_of_a_newer_program_is_no_fault(
+    operator: Operator, postgres: ThrowawayPostgres, database_url: str
+) -> None:
+    postgres.execute("UPDATE taskservice_schema SET version_num = '9999'", database_url)
+    assert findings(operator)["migrations"] == f"✓ at 9999, newer than this program knows ({HEAD})"
+
+
+def test_tables_of_somebody_else_are_said_so(
+    operator: Operator, postgres: ThrowawayPostgres, database_url: str
+) -> None:
+    postgres.execute("DROP TABLE taskservice_schema; CREATE TABLE taskservice_schema (another text)", database_url)
+    outcome = operator.litestar("doctor")
+    assert outcome.code == 1
+    assert "version_num" in "".join(outcome.refused())
+
+
+def test_bad_settings_are_named(operator: Operator) -> None:
+    outcome = operator.litestar("doctor", TASKSERVICE_USERS="nobody", TASKSERVICE_DELET="x")
+    assert [line.partition(":")[0] for line in outcome.refused()[1:]] == ["TASKSERVICE_DELET", "TASKSERVICE_USERS"]
