@@ -21,8 +21,9 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 class Program:
-    def __init__(self, directory: Path, environment: Mapping[str, str], *options: str) -> None:
+    def __init__(self, directory: Path, environment: Mapping[str, str], *options: str, files: int | None) -> None:
         self.port = free_port()
+        self.directory = directory
         self._log = directory / "log"
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
         own = {
@@ -32,6 +33,8 @@ class Program:
             "PYTHONPATH": str(REPOSITORY),
         }
         command = [sys.executable, "-m", "litestar", "run", "--port", str(self.port), *options]
+        if files is not None:
+            command = ["prlimit", f"--nofile={files}:{files}", *command]
         self.started = time.monotonic()
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -84,10 +87,14 @@ class Program:
 
 
 @contextlib.asynccontextmanager
-async def running_program(*options: str, ready: bool = True, **environment: str) -> AsyncIterator[Program]:
-    """Settings by their variables, in any case: `database_url=…` is `DATABASE_URL`."""
+async def running_program(
+    *options: str, ready: bool = True, files: int | None = None, **environment: str
+) -> AsyncIterator[Program]:
+    """Settings by their variables, in any case: `database_url=…` is `DATABASE_URL`; `files` may be open, no more."""
     with tempfile.TemporaryDirectory(prefix="program-") as home:
-        program = Program(Path(home), {name.upper(): value for name, value in environment.items()}, *options)
+        program = Program(
+            Path(home), {name.upper(): value for name, value in environment.items()}, *options, files=files
+        )
         try:
             if ready:
                 await program.ready()

@@ -94,6 +94,8 @@ class Wire:
         ]
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            pass  # the end of the wire; asyncio would make noise about it
         finally:
             for end in ends:
                 end.cancel()

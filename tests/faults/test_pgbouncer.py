@@ -1,0 +1,92 @@
+"""PgBouncer 1.18 in transaction mode, announced or not, with a database behind it that comes and goes."""
+
+import asyncio
+import time
+
+import pytest
+
+from bench.http import request
+from bench.processes import free_port
+from bench.reliability.database import KillablePostgres, running_pgbouncer, url_through, wired
+from bench.reliability.program import running_program
+
+IGNORED = "ignore_startup_parameters = statement_timeout, lock_timeout, idle_in_transaction_session_timeout"
+
+
+@pytest.mark.parametrize("further", ["", IGNORED], ids=["refuses session settings", "drops session settings"])
+async def test_a_pooler_that_nobody_announced_is_noticed(postgres: KillablePostgres, further: str) -> None:
+    port = free_port()
+    async with (
+        wired(postgres) as wire,
+        running_pgbouncer(wire.port, port, further=further),
+        running_program(database_url=url_through(wire.port)),
+        running_program(database_url=url_through(port)) as program,
+    ):
+        assert "a transaction-mode pooler seems to be in between" in program.log
+
+        async def ask(user: str) -> None:
+            for number in range(20):
+                await program.once(request("POST", "/api/tasks", user, {"title": f"{user} {number}"}))
+                answer = await program.once(request("GET", "/api/tasks?limit=1&sort=-created", user))
+                assert answer.status == 200
+                assert f"{user} {number}".encode() in answer.body
+
+        await asyncio.gather(*(ask(f"{port}-{number}") for number in range(20)))
+
+
+async def test_migrations_go_around_the_pooler(postgres: KillablePostgres) -> None:
+    port = free_port()
+    await postgres.execute("CREATE DATABASE fresh OWNER taskservice", superuser=True)
+    async with (
+        wired(postgres) as wire,
+        running_pgbouncer(wire.port, port),
+        running_program(
+            database_url=url_through(port).replace("/taskservice?", "/fresh?"),
+            database_direct_url=url_through(wire.port).replace("/taskservice?", "/fresh?"),
+            taskservice_database_pooler="true",
+        ) as program,
+    ):
+        assert (await program.once(request("POST", "/api/tasks", "fresh", {"title": "x"}))).status == 201
+
+
+async def test_a_pooler_without_a_known_way_around_it_says_what_to_set(postgres: KillablePostgres) -> None:
+    port = free_port()
+    await postgres.execute("CREATE DATABASE unmigrated OWNER taskservice", superuser=True)
+    async with (
+        wired(postgres) as wire,
+        running_pgbouncer(wire.port, port),
+        running_program(
+            ready=False,
+            database_url=url_through(port).replace("/taskservice?", "/unmigrated?"),
+            taskservice_database_pooler="true",
+        ) as program,
+    ):
+        await program.ready(path="/health/live")
+        await asyncio.sleep(1.5)
+        assert program.log.count("DATABASE_DIRECT_URL: set it; migrations cannot run") == 1
+
+
+async def test_a_database_that_goes_away_behind_the_pooler_is_503_and_heals(postgres: KillablePostgres) -> None:
+    port = free_port()
+    read = request("GET", "/api/tasks", "behind")
+    async with (
+        wired(postgres) as wire,
+        running_pgbouncer(wire.port, port),
+        running_program(
+            database_url=url_through(port),
+            database_direct_url=url_through(wire.port),
+            taskservice_database_pooler="true",
+        ) as program,
+    ):
+        assert (await program.once(read)).status == 200
+        wire.cut()
+        began = time.monotonic()
+        answers = await asyncio.gather(*(program.once(read) for _ in range(20)))
+        assert {answer.status for answer in answers} == {503}
+        assert time.monotonic() - began < 6
+        await wire.mend()
+        began = time.monotonic()
+        while (await program.once(read)).status != 200:
+            # PgBouncer itself tries again only every second (`server_login_retry`).
+            assert time.monotonic() - began < 3
+            await asyncio.sleep(0.02)
