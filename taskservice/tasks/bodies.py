@@ -28,7 +28,7 @@ class Bodies:
         required = () if self._generates_titles else ("title",)
         self._create = Fields(task, required=required, ignored=fields.READ_ONLY)
         self._change = Fields(task, ignored=fields.READ_ONLY)
-        past = {"id": fields.identifier, "created_at": fields.instant, "completed_at": fields.optional_instant}
+        past = {"id": fields.identifier, "created_at": fields.past, "completed_at": fields.optional_past}
         self._import = Fields(
             {**task, **past}, required=("id", "title", "created_at"), ignored=("user_id", "updated_at")
         )

@@ -332,7 +332,7 @@ async def _once(
         sent,
         owner=request.user.user_id,
         route=f"{request.scope['method']} {request.scope['path_template']}",
-        request=raw_path + b"\n" + await request.body(),
+        request=raw_path + b"?" + request.scope["query_string"] + b"\n" + await request.body(),
     )
     async with service.pool.transaction() as transaction:
         kept = await key.first_answer(transaction)

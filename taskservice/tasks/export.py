@@ -54,7 +54,8 @@ def _json_page(tasks: Sequence[Task], first: bool) -> bytes:
 # ---- CSV
 
 _COLUMNS: Final = tuple(field for field in Task.__struct_fields__ if field != "user_id")
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What spreadsheets take for the beginning of a formula, the full-width ones of Japanese keyboards too."""
 
 
 def _csv_page(tasks: Sequence[Task], _first: bool) -> bytes:

@@ -119,8 +119,16 @@ def instant(value: Any) -> dt.datetime:
     return found
 
 
-def optional_instant(value: Any) -> dt.datetime | None:
-    return None if value is None else instant(value)
+def past(value: Any) -> dt.datetime:
+    """A moment that has been. A day of grace is for the clock of whoever wrote it down."""
+    found = instant(value)
+    if found > dt.datetime.now(dt.UTC) + dt.timedelta(days=1):
+        raise Invalid("past", "must not be in the future")
+    return found
+
+
+def optional_past(value: Any) -> dt.datetime | None:
+    return None if value is None else past(value)
 
 
 status: Final = one_of(*rules.STATUSES)

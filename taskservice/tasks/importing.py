@@ -51,6 +51,8 @@ async def take_in(
     tasks: TaskRepository, author: Principal, imports: Sequence[TaskImport], *, existing: Existing, dry_run: bool
 ) -> Imported:
     """Run within a transaction. Raises `TaskExists` if an id is another user's."""
+    if not dry_run:
+        await tasks.take_turn(author)
     standing = await tasks.standing(author.user_id, [task.id for task in imports])
     foreign = [task for task in imports if standing.get(task.id) is Standing.FOREIGN]
     if foreign:

@@ -389,6 +389,11 @@ _STANDING: Final = Statement(
         ),
     ).where(tasks.c.id == sa.any_(sa.bindparam("ids", type_=postgresql.ARRAY(sa.Uuid))))
 )
+_TAKE_TURN: Final = Statement(
+    postgresql.insert(users)
+    .values(id=_user, email=_email, name=_name)
+    .on_conflict_do_update(index_elements=[users.c.id], set_={"revision": users.c.revision})
+)
 _REVISION: Final = Statement(sa.select(users.c.revision).where(users.c.id == _user))
 
 
@@ -485,6 +490,12 @@ class TaskRepository(SQLAlchemyAsyncRepository[Task]):  # type: ignore[type-var]
         return Changes(changes[:limit], len(changes) > limit, revision, forgotten)
 
     # ---- writing
+
+    async def take_turn(self, author: Principal) -> None:
+        """Within a transaction: from here to its end nobody else writes this user's tasks."""
+        await self._queries.fetch(
+            _TAKE_TURN.sql, _TAKE_TURN.args(user_id=author.user_id, email=author.email, name=author.name)
+        )
 
     async def create(self, author: Principal, creates: Sequence[TaskCreate]) -> list[Row]:
         """New tasks, in the order given."""
