@@ -99,7 +99,7 @@ class Task(Table, table=True):
     revision: int = Field(sa_type=sa.BigInteger)
 
     __table_args__ = (
-        sa.CheckConstraint(f"char_length(title) BETWEEN 1 AND {rules.TITLE_MAX}", name="title"),
+        sa.CheckConstraint(rf"char_length(title) BETWEEN 1 AND {rules.TITLE_MAX} AND title ~ '\S'", name="title"),
         sa.CheckConstraint(f"char_length(description) <= {rules.DESCRIPTION_CEILING}", name="description"),
         one_of("status", rules.STATUSES),
         one_of("priority", rules.PRIORITIES),

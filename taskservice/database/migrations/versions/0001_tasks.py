@@ -58,7 +58,7 @@ def upgrade() -> None:
         sa.CheckConstraint("priority IN ('low', 'medium', 'high')", name=op.f("ck_tasks_priority")),
         sa.CheckConstraint("status IN ('pending', 'in_progress', 'completed')", name=op.f("ck_tasks_status")),
         sa.CheckConstraint("char_length(description) <= 10000", name=op.f("ck_tasks_description")),
-        sa.CheckConstraint("char_length(title) BETWEEN 1 AND 200", name=op.f("ck_tasks_title")),
+        sa.CheckConstraint(r"char_length(title) BETWEEN 1 AND 200 AND title ~ '\S'", name=op.f("ck_tasks_title")),
         sa.CheckConstraint("updated_at >= created_at", name=op.f("ck_tasks_updated_at")),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_tasks_user_id_users")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tasks")),
