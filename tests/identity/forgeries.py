@@ -189,6 +189,8 @@ BAD: dict[str, Forgery] = {
     "signature shortened to nothing much": lambda f: with_signature(f.sound(), lambda s: s[:4]),
     "signature lengthened": lambda f: with_signature(f.sound(), lambda s: s + "AAAA"),
     "signature padded": lambda f: with_signature(f.sound(), lambda s: s + "="),
+    "signature with stray characters": lambda f: with_signature(f.sound(), lambda s: s[:8] + "!!!!" + s[8:]),
+    "signature with padding inside": lambda f: with_signature(f.sound(), lambda s: s[:8] + "====" + s[8:]),
     "signature spelt otherwise": lambda f: with_signature(f.sound(), another_spelling),
     "signature in ordinary base64": lambda f: with_signature(
         f.sound(), lambda s: base64.b64encode(base64.urlsafe_b64decode(s + "=")).decode()

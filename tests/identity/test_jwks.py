@@ -6,7 +6,7 @@ import gzip
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from taskservice.identity import jwks
 from taskservice.identity.jwks import FetchError, IssuerKeys, read_keys
-from taskservice.identity.tokens import TokenVerifier
+from taskservice.identity.tokens import Principal, TokenVerifier
 from taskservice.problems import InvalidToken, KeysUnavailable, TokenExpired
 from taskservice.settings import load_settings
 from tests.identity.issuer import Issuer, jwk_of, new_key
@@ -312,8 +312,9 @@ async def test_keys_are_not_trusted_for_ever_when_the_issuer_stays_away(
     assert await accepted(verifier, issuer.token("first"))
     issuer.cut()
     clock.ahead += jwks.STALE_SECONDS + 1
-    with pytest.raises(KeysUnavailable):
-        await verifier.verify(issuer.token("first"))
+    for _ in range(3):
+        with pytest.raises(KeysUnavailable):
+            await verifier.verify(issuer.token("first"))
 
 
 async def test_a_removed_key_stops_verifying(issuer: Issuer, verifier: TokenVerifier, clock: Clock) -> None:
@@ -439,17 +440,23 @@ async def test_ten_thousand_unknown_keys_at_once_make_a_bounded_number_of_fetche
     flood = [issuer.token("first", kid=f"made-up-{number}") for number in range(10_000)]
     started = time.monotonic()
     answers = asyncio.gather(*(accepted(verifier, token) for token in flood))
-    slowest = 0.0
     while not answers.done():
-        before = time.monotonic()
-        await verifier.verify(known)
-        slowest = max(slowest, time.monotonic() - before)
+        assert without_waiting(verifier.verify(known)).user_id == "ann"
         await asyncio.sleep(0)
     assert not any(await answers)
     seconds = time.monotonic() - started
     assert issuer.requests <= 2 + seconds / jwks.SPACING_SECONDS
-    # A known key never waits, so this is what one verification takes.
-    assert slowest < 0.1
+
+
+def without_waiting(verification: Coroutine[Any, Any, Principal]) -> Principal:
+    """What it gives, if it gets there in one go."""
+    try:
+        verification.send(None)
+    except StopIteration as done:
+        principal: Principal = done.value
+        return principal
+    verification.close()
+    raise AssertionError("it waits")
 
 
 async def test_a_rotation_during_the_flood_refuses_no_fresh_token(issuer: Issuer, verifier: TokenVerifier) -> None:
