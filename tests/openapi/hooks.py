@@ -12,7 +12,10 @@ from zoneinfo import available_timezones
 import schemathesis
 from hypothesis import strategies as st
 from schemathesis import Case, HookContext
+from schemathesis.core.failures import Failure
+from schemathesis.core.transport import Response
 from schemathesis.generation import GenerationMode
+from schemathesis.openapi.checks import UseAfterFree
 
 CURSORS = {"trash": os.environ["CURSOR_OF_TRASH"], "list": os.environ["CURSOR_OF_LIST"]}
 """Real ones, of the lists without a filter; empty if there can be none."""
@@ -43,6 +46,27 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
     elif case.query and case.query.get("due") not in {"today", "overdue"}:
         # A zone goes with the clock.
         case.query.pop("tz", None)
+    body: Any = case.body
+    if case.path.endswith("/import") and isinstance(body, list):
+        # A task stands in a file once.
+        case.body = [*{task["id"]: task for task in body}.values()]
     if case.headers and "Idempotency-Key" in case.headers:
         # A key stands for one request.
         case.headers["Idempotency-Key"] = str(uuid.uuid4())
+
+
+restored: set[str] = set()
+"""Tasks that were taken out of the trash: there again after their deletion, and rightly so."""
+
+
+@schemathesis.hook
+def after_call(context: HookContext, case: Case[Any], response: Response) -> None:
+    if response.status_code == 200 and case.path.endswith("/restore"):
+        restored.add(response.json()["id"])
+    elif response.status_code == 200 and case.path.endswith("/batch"):
+        restored.update(result["task"]["id"] for result in response.json()["results"] if "task" in result)
+
+
+@schemathesis.hook
+def filter_failure(context: HookContext, failure: Failure, case: Case[Any], response: Response) -> bool:
+    return not (isinstance(failure, UseAfterFree) and (case.path_parameters or {}).get("task_id") in restored)
