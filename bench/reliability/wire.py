@@ -65,6 +65,12 @@ class Wire:
         """Connections stay, new ones are made, and nothing gets through: packets are lost."""
         self._flowing.clear()
 
+    def forget(self) -> None:
+        """Connections stay open and silent for ever, as behind a NAT that has dropped them. New ones work."""
+        self._flowing.clear()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+
     def lose_answer_after(self, what: bytes) -> None:
         """Once, let a request with these bytes through, throw its answer away and break the connection."""
         self.lost.clear()
@@ -76,8 +82,9 @@ class Wire:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self._open.add(writer)
+        flowing = self._flowing
         try:
-            await self._flowing.wait()
+            await flowing.wait()
             if isinstance(self._target, Path):
                 there, back = await asyncio.open_unix_connection(self._target)
             else:
@@ -89,8 +96,8 @@ class Wire:
         self._open.add(back)
         losing = asyncio.Event()
         ends = [
-            asyncio.ensure_future(self._pass(reader, back, losing, to_server=True)),
-            asyncio.ensure_future(self._pass(there, writer, losing, to_server=False)),
+            asyncio.ensure_future(self._pass(reader, back, flowing, losing, to_server=True)),
+            asyncio.ensure_future(self._pass(there, writer, flowing, losing, to_server=False)),
         ]
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -105,11 +112,17 @@ class Wire:
                 self._open.discard(stream)
 
     async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, losing: asyncio.Event, *, to_server: bool
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        flowing: asyncio.Event,
+        losing: asyncio.Event,
+        *,
+        to_server: bool,
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                await self._flowing.wait()
+                await flowing.wait()
                 if to_server and self._lose_after is not None and self._lose_after in data:
                     self._lose_after = None
                     losing.set()

@@ -98,7 +98,7 @@ class Server(uvicorn.Server):
 
     async def _go_on_for(self, seconds: float) -> None:
         for tick in range(1, int(seconds * 10) + 1):
-            if not self._state.connections and self._state.draining:
+            if self.force_exit or (self._state.draining and not self._state.connections):
                 return
             await asyncio.sleep(0.1)
             await self.on_tick(tick)

@@ -1,9 +1,13 @@
 """The promises of docs/reliability.md, each with small numbers. `python -m bench.reliability` takes large ones."""
 
+import asyncio
+
 import pytest
 
+from bench.http import request
 from bench.reliability import scenarios
-from bench.reliability.database import KillablePostgres
+from bench.reliability.database import KillablePostgres, url_through, wired
+from bench.reliability.program import running_program
 
 MEGABYTE = 1 << 20
 
@@ -41,6 +45,18 @@ async def test_an_outage_is_503_within_the_deadline_and_heals_within_a_second(
     assert outage.hung == 0
     assert outage.longest_answer < scenarios.DEADLINE + 1
     assert outage.seconds_to_heal < 1
+
+
+async def test_a_database_that_takes_seconds_to_wake_up_costs_nobody_an_error(postgres: KillablePostgres) -> None:
+    async with wired(postgres) as wire, running_program(database_url=url_through(wire.port)) as program:
+        wire.cut()
+        asking = [
+            asyncio.create_task(program.once(request("POST", "/api/tasks", f"early-{number}", {"title": "x"})))
+            for number in range(50)
+        ]
+        await asyncio.sleep(3)
+        await wire.mend()
+        assert {answer.status for answer in await asyncio.gather(*asking)} == {201}
 
 
 async def test_1500_clients_stay_connected_without_an_error(postgres: KillablePostgres) -> None:

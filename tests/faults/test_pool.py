@@ -1,0 +1,148 @@
+"""The pool alone, on a real PostgreSQL behind a wire: what takes minutes outside takes seconds here."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from bench.reliability.database import KillablePostgres
+from bench.reliability.wire import Wire
+from taskservice.database import pool as pools
+from taskservice.database.pool import Pool
+from taskservice.problems import DatabaseUnavailable, Overloaded
+
+DEADLINE = 4.0
+
+
+class Connecting:
+    """Connects through a wire, and counts."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self.attempts = 0
+
+    async def __call__(self, timeout: float) -> Any:
+        self.attempts += 1
+        return await asyncpg.connect(
+            host="127.0.0.1",
+            port=self._wire.port,
+            user="taskservice",
+            database="taskservice",
+            ssl=False,
+            timeout=timeout,
+        )
+
+
+@pytest.fixture
+async def connecting(wire: Wire) -> Connecting:
+    await wire.mend()
+    return Connecting(wire)
+
+
+@pytest.fixture
+async def pool(connecting: Connecting) -> AsyncIterator[Pool]:
+    pool = Pool(connecting, size=4, deadline=DEADLINE)
+    pool.serving = True
+    yield pool
+    await pool.close()
+
+
+async def fill(pool: Pool) -> None:
+    await asyncio.gather(*(pool.fetch("SELECT pg_sleep(0.05)", ()) for _ in range(4)))
+    assert pool.idle == 4
+
+
+async def test_connections_that_a_nat_has_dropped_are_found_before_a_write_goes_into_them(
+    pool: Pool, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(pool)
+    monkeypatch.setattr(pools, "QUIET_SECONDS", 0)
+    wire.forget()
+    began = time.monotonic()
+    assert (await pool.fetch("SELECT 1", ()))[0][0] == 1
+    assert time.monotonic() - began < DEADLINE / 2
+
+
+async def test_whoever_gives_up_waiting_takes_no_connection_along(pool: Pool) -> None:
+    for _ in range(20):
+        asking = [asyncio.create_task(pool.fetch("SELECT pg_sleep(0.02)", ())) for _ in range(20)]
+        await asyncio.sleep(0.03)
+        for task in asking[::2]:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+    assert pool.in_use == 0
+    assert pool.waiting == 0
+    assert (await pool.fetch("SELECT 1", ()))[0][0] == 1
+
+
+async def test_who_waits_for_a_connection_gives_up_while_there_is_time_to_use_one(pool: Pool) -> None:
+    long = [asyncio.create_task(pool.fetch("SELECT pg_sleep(3)", ())) for _ in range(4)]
+    await asyncio.sleep(0.1)
+    began = time.monotonic()
+    with pytest.raises(Overloaded):
+        await pool.fetch("SELECT 1", ())
+    assert DEADLINE * 0.4 < time.monotonic() - began < DEADLINE * 0.75
+    await asyncio.gather(*long)
+
+
+async def test_an_outage_is_one_tasks_business_and_two_lines_in_the_log(
+    pool: Pool, wire: Wire, connecting: Connecting, caplog: pytest.LogCaptureFixture
+) -> None:
+    await fill(pool)
+    caplog.set_level(logging.INFO, "taskservice.database.pool")
+    wire.cut()
+    await asyncio.sleep(0.1)
+    before = connecting.attempts
+    asking = [asyncio.create_task(pool.fetch("SELECT 1", ())) for _ in range(200)]
+    await asyncio.sleep(1)
+    assert connecting.attempts - before < 12
+    await wire.mend()
+    rows = await asyncio.gather(*asking)
+    assert all(row[0][0] == 1 for row in rows)
+    said = [record.getMessage() for record in caplog.records if record.name == "taskservice.database.pool"]
+    assert len(said) == 2
+    assert said[0].startswith("no connection to the database, trying again: ")
+    assert said[1].startswith("the database is back after ")
+
+
+async def test_a_long_outage_makes_nobody_wait(pool: Pool, wire: Wire) -> None:
+    wire.cut()
+    with pytest.raises(DatabaseUnavailable):
+        await pool.fetch("SELECT 1", ())
+    began = time.monotonic()
+    for _ in range(100):
+        with pytest.raises(DatabaseUnavailable):
+            await pool.fetch("SELECT 1", ())
+    assert time.monotonic() - began < DEADLINE / 2
+    await wire.mend()
+    await asyncio.sleep(1)
+    assert (await pool.fetch("SELECT 1", ()))[0][0] == 1
+
+
+@pytest.mark.parametrize("error", [asyncpg.UniqueViolationError, ZeroDivisionError])
+async def test_a_transaction_that_fails_leaves_nothing_behind(
+    pool: Pool, postgres: KillablePostgres, error: type[Exception]
+) -> None:
+    async def fail() -> None:
+        async with pool.transaction() as transaction:
+            await transaction.fetch("INSERT INTO kept VALUES (1)", ())
+            if error is ZeroDivisionError:
+                raise ZeroDivisionError
+            await transaction.fetch("INSERT INTO kept VALUES (1)", ())
+
+    await postgres.execute("CREATE TABLE IF NOT EXISTS kept (number int PRIMARY KEY)")
+    with pytest.raises(error):
+        await fail()
+    assert await pool.fetch("SELECT FROM kept", ()) == []
+    assert pool.in_use == 0
+
+
+async def test_a_transaction_begins_on_a_connection_that_works(pool: Pool, wire: Wire) -> None:
+    await fill(pool)
+    wire.reset()
+    async with pool.transaction() as transaction:
+        assert await transaction.fetchrow("SELECT 7", ()) == (7,)
