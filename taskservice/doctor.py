@@ -109,6 +109,7 @@ async def _keys(settings: Settings) -> AsyncIterator[Finding]:
                 False, "JWKS", f"{settings.jwks_url}: {error}", "is Better Auth running, and is its jwt() plugin on?"
             )
         else:
-            yield Finding(True, "JWKS", f"{settings.jwks_url}: reachable")
+            known = ", ".join(keys.names) or "no key in it can verify anything"
+            yield Finding(bool(keys.names), "JWKS", f"{settings.jwks_url}: {known}")
         finally:
             await keys.close()

@@ -79,6 +79,11 @@ class IssuerKeys:
         self._fetching: asyncio.Task[None] | None = None
         self._client: httpx.AsyncClient | None = None
 
+    @property
+    def names(self) -> list[str]:
+        """Algorithm and `kid` of every key known, for people."""
+        return sorted(f"{algorithm} {kid}" if kid else algorithm for algorithm, kid in self._keys)
+
     def at_hand(self, algorithm: str, kid: str | None) -> Sequence[Key] | None:
         if self._as_of is None:
             return None

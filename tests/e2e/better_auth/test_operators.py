@@ -39,7 +39,7 @@ async def test_the_doctor_finds_both_kinds_of_keys_and_the_users(usual: Both) ->
     server, service = usual
     code, said = await litestar("doctor", server=server, service=service, TASKSERVICE_USERS="registered")
     assert code == 0, said
-    assert f"{server.address}/api/auth/jwks" in said
+    assert f"{server.address}/api/auth/jwks: EdDSA " in said
     assert "shared secret" in said
     assert "users table" in said
     assert BETTER_AUTH_SECRET not in said
