@@ -52,6 +52,7 @@ class Server(uvicorn.Server):
         self.server_state = self._state
         self._drain_seconds = drain_seconds
         self._parent = os.getppid() if is_worker else None
+        self._taking: list[asyncio.Task[Any]] = []
 
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:
@@ -83,7 +84,7 @@ class Server(uvicorn.Server):
         self.lifespan.state[DRAINING] = True
         await self._go_on_for(self._drain_seconds)
         self._state.draining = True
-        await self._stop_listening()
+        self._stop_listening()
         for connection in self._connections():
             connection.finish()
         await self._go_on_for(LAST_WORD_SECONDS)
@@ -103,18 +104,20 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0.1)
             await self.on_tick(tick)
 
-    async def _stop_listening(self) -> None:
+    def _stop_listening(self) -> None:
         """Close the listening sockets without resetting clients that are connected, but not yet accepted."""
         loop = asyncio.get_running_loop()
         for server in self.servers:
             listeners = [socket.socket(fileno=os.dup(listener.fileno())) for listener in server.sockets]
             server.close()
             for listener in listeners:
-                with listener, contextlib.suppress(BlockingIOError):
+                with listener, contextlib.suppress(OSError):  # nobody is left, or no file descriptor
                     listener.setblocking(False)
                     while True:
                         accepted, _ = listener.accept()
-                        await loop.connect_accepted_socket(self._protocol, accepted, ssl=self.config.ssl)
+                        # Not waited for: a client may take its time for a TLS handshake.
+                        taking = loop.connect_accepted_socket(self._protocol, accepted, ssl=self.config.ssl)
+                        self._taking.append(loop.create_task(taking))
 
     def _protocol(self) -> asyncio.Protocol:
         return Protocol(config=self.config, server_state=self._state, app_state=self.lifespan.state)

@@ -89,8 +89,8 @@ class Workers:
             os.kill(pid, signal.SIGTERM)
         until = time.monotonic() + self._patience
         while self._born and time.monotonic() < until:
-            signal.sigtimedwait({signal.SIGCHLD}, 0.1)
             self._dead()
+            time.sleep(0.02)
         for pid in self._born:
             log.error("worker %d does not end, killing it", pid)
             os.kill(pid, signal.SIGKILL)

@@ -134,6 +134,17 @@ async def test_a_dead_worker_is_replaced_and_said() -> None:
         assert f"worker {victim.pid} was killed by SIGKILL" in program.log
 
 
+async def test_several_workers_migrate_an_empty_database_between_them() -> None:
+    async with running_program("--wc", "4") as program:
+        written = await asyncio.gather(
+            *(program.once(request("POST", "/api/tasks", f"early-{number}", {"title": "x"})) for number in range(20))
+        )
+        # A worker that is not ready yet says so; none of them stumbles over what another one migrates.
+        assert {answer.status for answer in written} <= {201, 503}
+        assert "Traceback" not in program.log
+        assert "usable" not in program.log
+
+
 async def test_workers_do_not_outlive_the_process_that_started_them() -> None:
     async with running_program("--wc", "2", ready=False, database_url=NOWHERE) as program:
         await program.ready(path="/health/live")
