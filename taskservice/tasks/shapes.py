@@ -84,7 +84,7 @@ class TaskCreate(Struct, frozen=True, kw_only=True):
 
 
 class TaskImport(TaskCreate, frozen=True, kw_only=True):
-    """A task as `GET /export?format=json` gave it: it keeps its id and its past."""
+    """A task as `GET /export?format=json` gave it: it keeps its id and its past, which cannot be in the future."""
 
     id: uuid.UUID
     created_at: Annotated[dt.datetime, Meta(tz=True)]
