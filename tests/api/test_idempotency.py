@@ -1,13 +1,15 @@
 """Safe retries: one `Idempotency-Key`, one effect, one answer (contract, section 5)."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from tests.support.problems import assert_problem, fields_of
-from tests.support.services import Caller, Services, SurfaceName
+from tests.support.services import Caller, Service, Services, SurfaceName
+from tests.support.wire import Wire
 
 
 def key(value: str | None = None) -> dict[str, str]:
@@ -195,6 +197,24 @@ async def test_an_answer_lost_on_its_way_can_be_had_again(alice: Caller) -> None
     await asyncio.sleep(0.3)
     again = await alice.post(json={"title": "t"}, headers=once)
     assert again.status_code == 201
+    assert await alice.titles() == ["first", "t"]
+
+
+async def test_a_commit_whose_acknowledgement_was_lost_happens_once(
+    severed: tuple[Service, Wire], surface: SurfaceName, someone: Callable[[str], str]
+) -> None:
+    service, wire = severed
+    alice = service.user(someone("alice"), surface)
+    await alice.create("first")
+    once = key()
+    wire.cut_after(b"COMMIT")
+    assert_problem(await alice.post(json={"title": "t"}, headers=once), 503)
+    # The service could not know, but the task is there.
+    assert len(await service.rows("SELECT 1 FROM tasks WHERE user_id = $1", alice.user)) == 2
+    wire.mend()
+    service.wait_until_ready()
+    again = await alice.post(json={"title": "t"}, headers=once)
+    assert (again.status_code, again.headers["idempotency-replayed"]) == (201, "true")
     assert await alice.titles() == ["first", "t"]
 
 
