@@ -1,6 +1,7 @@
 """`litestar run`, in place of Litestar's own, which cannot pass any of our limits on to the server."""
 
 import contextlib
+import errno
 import gc
 import logging
 import resource
@@ -105,7 +106,10 @@ def _listening(host: str, port: int, fd: int | None, uds: str | None) -> Iterato
             shown = f"[{host}]" if ":" in host else host
             address = f"http://{shown}:{listener.getsockname()[1]}"
     except OSError as error:
-        raise click.ClickException(f"cannot listen on {uds or fd or f'{host}:{port}'}: {error.strerror}") from None
+        reason = str(error.strerror or error).partition(" (while")[0]  # what Python adds repeats the address
+        taken = error.errno == errno.EADDRINUSE and uds is None
+        remedy = "; is it running already? --port takes another" if taken else ""
+        raise click.ClickException(f"cannot listen on {uds or fd or f'{host}:{port}'}: {reason}{remedy}") from None
     listener.set_inheritable(True)
     try:
         yield listener, address

@@ -1,0 +1,190 @@
+"""What the documentation tells a reader to type is typed here, and answers as it shows.
+
+A page's blocks are pasted into one shell, top to bottom, while `make run` serves beside it with a new embedded
+database. A block that shows an answer stands behind the commands that get it. What cannot be run so is listed below,
+each with what holds it instead; a block that nothing runs fails a test.
+"""
+
+import json
+import re
+import shlex
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from taskservice.database.urls import read_database_url
+from taskservice.settings import load_settings
+from tests.docs.blocks import PAGES, ROOT, Block, assert_shown, blocks_of
+from tests.docs.terminal import START, Terminal
+from tests.support.commands import Operator
+
+SESSIONS = [["README.md"], ["docs/quickstart.md", "docs/errors.md"]]
+"""Pages that are pasted as a whole, against a new service for each list of them."""
+
+RUN_BY = {
+    ("docs/better-auth.md", "ts"): "tests/e2e/better_auth/test_recipes.py",
+    ("docs/frontend.md", "ts"): "tests/browser/test_frontend.py",
+    ("docs/sync.md", "ts"): "tests/docs/test_offline_copy.py",
+    ("docs/typescript.md", "ts"): "tests/typescript/test_typed_client.py",
+}
+"""All blocks of a language on a page, and the file whose tests compile and run them as they stand."""
+
+HELD_BY = {
+    ("docs/architecture.md", "      "): "is a picture made of letters",
+    ("README.md", "make test"): "is what runs this very test",
+    ("docs/better-auth.md", "BETTER_AUTH_URL="): "tests/e2e/better_auth/conftest.py starts the service so, with the "
+    "address of a real Better Auth server in place of the example's",
+    ("docs/configuration.md", "openssl rand"): "test_the_good_secret_is_good_enough_for_production",
+    ("docs/docker.md", "docker"): "takes a Docker engine; tests/image builds the same Dockerfile and runs it with the "
+    "same settings without one, and holds the composition's parts to what the page says",
+    ("docs/docker.md", "export POSTGRES_PASSWORD"): "the same",
+    (
+        "docs/neon.md",
+        "export DATABASE_URL",
+    ): "takes an account at Neon; test_the_address_of_the_neon_page_is_understood",
+    ("docs/operations/README.md", "pip install opentelemetry"): "tests/web/test_tracing.py runs its second line",
+    ("docs/operations/README.md", "scrape_configs"): "test_prometheus_is_pointed_at_the_service",
+    ("docs/typescript.md", "npm install"): "tests/typescript/test_typed_client.py runs its last line, on what "
+    "test_npm_is_told_to_install_what_the_tests_use compares",
+}
+"""How a block begins that cannot be pasted here, and why that is no gap."""
+
+ALL = [block for page in PAGES for block in blocks_of(page)]
+
+
+def held(block: Block) -> bool:
+    return any(block.page == page and block.text.startswith(beginning) for page, beginning in HELD_BY)
+
+
+@pytest.mark.parametrize("pages", SESSIONS, ids=" ".join)
+def test_pages_can_be_pasted_from_top_to_bottom(pages: list[str], tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path)
+    with terminal.serving(), terminal.opened():
+        output = None
+        for block in (block for page in pages for block in blocks_of(page)):
+            if held(block):
+                output = None
+            elif block.language == "sh":
+                output = terminal.log if block.text.strip() == START else terminal.paste(block.text)
+            else:
+                assert output is not None, f"{block} answers to no command"
+                assert_shown(block, output)
+        assert "Traceback" not in terminal.log
+        assert " 500 " not in terminal.log
+
+
+@pytest.mark.parametrize("block", ALL, ids=str)
+def test_somebody_runs_every_block(block: Block) -> None:
+    pasted = any(block.page in pages for pages in SESSIONS)
+    assert pasted or (block.page, block.language) in RUN_BY or held(block), (
+        f"nobody runs {block}: put it into a page of SESSIONS, or name the test that does"
+    )
+
+
+@pytest.mark.parametrize(("page", "language"), RUN_BY)
+def test_who_is_said_to_run_a_page_reads_it(page: str, language: str) -> None:
+    assert any((block.page, block.language) == (page, language) for block in ALL), f"{page} has none to run"
+    assert f'"{Path(page).name}"' in (ROOT / RUN_BY[page, language]).read_text("utf-8")
+
+
+@pytest.mark.parametrize(("page", "beginning"), HELD_BY)
+def test_every_exception_is_still_one(page: str, beginning: str) -> None:
+    assert any(block.page == page and block.text.startswith(beginning) for block in ALL)
+    for name in re.findall(r"\btests/[\w/.]*\w", HELD_BY[page, beginning]):
+        assert (ROOT / name).exists()
+    for name in re.findall(r"\btest_\w+(?!\w*\.py)", HELD_BY[page, beginning].replace("/test_", "/")):
+        assert name in globals()
+
+
+def only_block(page: str, beginning: str) -> Block:
+    (block,) = [block for block in ALL if block.page == page and block.text.startswith(beginning)]
+    return block
+
+
+def test_the_good_secret_is_good_enough_for_production(tmp_path: Path) -> None:
+    made = Operator(tmp_path).run("sh", "-c", only_block("docs/configuration.md", "openssl rand").text)
+    said = {
+        "TASKSERVICE_ENV": "production",
+        "DATABASE_URL": "postgresql://localhost/nowhere",
+        "BETTER_AUTH_SECRET": made.out.strip(),
+    }
+    assert load_settings(said).warnings == ()
+
+
+def test_the_address_of_the_neon_page_is_understood(tmp_path: Path) -> None:
+    export, run = only_block("docs/neon.md", "export DATABASE_URL").text.splitlines()
+    assert run == "litestar run"
+    url = Operator(tmp_path).run("sh", "-c", f'{export}\nprintf %s "$DATABASE_URL"').out
+    target = read_database_url(url)
+    context = target.asyncpg_arguments()["ssl"]
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert target.pooled
+    assert target.direct
+    assert (target.direct.host, target.direct.pooled) == (target.host.replace("-pooler", ""), False)
+
+
+def test_prometheus_is_pointed_at_the_service() -> None:
+    (scrape,) = yaml.safe_load(only_block("docs/operations/README.md", "scrape_configs").text)["scrape_configs"]
+    assert "metrics_path" not in scrape
+    assert scrape["static_configs"] == [{"targets": ["taskservice:8000"]}]
+
+
+def test_npm_is_told_to_install_what_the_tests_use() -> None:
+    block = only_block("docs/typescript.md", "npm install")
+    told = {
+        word
+        for line in block.text.splitlines()
+        if line.startswith("npm install")
+        for word in shlex.split(line)[2:]
+        if not word.startswith("-")
+    }
+    manifest = json.loads((ROOT / "tests/typescript/package.json").read_text("utf-8"))
+    assert told == set(manifest["dependencies"] | manifest["devDependencies"])
+
+
+INLINE = sorted(
+    {
+        (page, span)
+        for page in PAGES
+        for span in re.findall(
+            r"(?<!`)`((?:litestar|make|python -m|uv run|\.ci/) ?[^`\n]*)`(?!`)",
+            re.sub(r"^```.*?^```$", "", (ROOT / page).read_text("utf-8"), flags=re.MULTILINE | re.DOTALL),
+        )
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def help_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """What `litestar COMMAND --help` says, asked once for each."""
+    operator = Operator(tmp_path_factory.mktemp("help"))
+    known: dict[str, str] = {}
+
+    def ask(command: str) -> str:
+        if command not in known:
+            outcome = operator.litestar(*command.split(), "--help")
+            assert outcome.code == 0, outcome.said
+            known[command] = outcome.out
+        return known[command]
+
+    return ask
+
+
+@pytest.mark.parametrize(("page", "span"), INLINE)
+def test_a_command_within_a_sentence_exists(page: str, span: str, help_of: Callable[[str], str]) -> None:
+    program, *words = span.removeprefix("uv run ").split()
+    if program == "litestar":
+        command = " ".join(words[:2] if words[:1] == ["database"] and words[1:2] != ["…"] else words[:1])
+        assert all(option in help_of(command) for option in words if option.startswith("--"))
+    elif program == "make":
+        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+        assert set(words[:1]) <= set(targets)
+    elif program == "python":
+        module = ROOT / words[1].replace(".", "/")
+        assert module.with_suffix(".py").exists() or (module / "__main__.py").exists()
+    else:
+        assert program == "pytest" or (ROOT / program).exists()
