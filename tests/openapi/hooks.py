@@ -6,16 +6,19 @@ Requests that are wrong on purpose are left as they are.
 import datetime as dt
 import os
 import uuid
+from collections.abc import Iterator
 from typing import Any
 from zoneinfo import available_timezones
 
 import schemathesis
 from hypothesis import strategies as st
 from schemathesis import Case, HookContext
-from schemathesis.core.failures import Failure
+from schemathesis.core.failures import AcceptedNegativeData, Failure
 from schemathesis.core.transport import Response
 from schemathesis.generation import GenerationMode
 from schemathesis.openapi.checks import UseAfterFree
+
+from taskservice import rules
 
 CURSORS = {"trash": os.environ["CURSOR_OF_TRASH"], "list": os.environ["CURSOR_OF_LIST"]}
 """Real ones, of the lists without a filter; empty if there can be none."""
@@ -75,4 +78,20 @@ def after_call(context: HookContext, case: Case[Any], response: Response) -> Non
 
 @schemathesis.hook
 def filter_failure(context: HookContext, failure: Failure, case: Case[Any], response: Response) -> bool:
-    return not (isinstance(failure, UseAfterFree) and (case.path_parameters or {}).get("task_id") in restored)
+    if isinstance(failure, UseAfterFree):
+        return (case.path_parameters or {}).get("task_id") not in restored
+    if isinstance(failure, AcceptedNegativeData):
+        return not any(_only_blanks_are_too_many(title) for title in _titles(case.body))
+    return True
+
+
+def _titles(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield value.get("title")
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _titles(part)
+
+
+def _only_blanks_are_too_many(title: Any) -> bool:
+    """A title is trimmed before its length counts."""
+    return isinstance(title, str) and len(title.strip()) <= rules.TITLE_MAX < len(title)
