@@ -128,10 +128,20 @@ def docs_routes(settings: Settings) -> list[ControllerRouterHandler]:
         Router(
             "/",
             route_handlers=[signpost, docs, swagger, scalar, every_problem, one_problem, asset],
+            before_request=_without_trailing_slash,
             opt={PUBLIC: True},
             include_in_schema=False,
         )
     ]
+
+
+def _without_trailing_slash(request: Request[Any, Any, Any]) -> Redirect | None:
+    """The router takes `/docs/` for `/docs`, but a browser resolves relative links against what it asked for."""
+    asked: str = request.scope["raw_path"].decode("ascii")
+    page = asked.rstrip("/")
+    if page in {"", asked}:
+        return None
+    return Redirect("../" * (len(asked) - len(page)) + page.rpartition("/")[2], status_code=307)
 
 
 @dataclass

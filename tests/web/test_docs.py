@@ -92,6 +92,17 @@ async def test_docs_leads_to_swagger_also_below_a_path_prefix() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "path", ["/docs", "/schema/swagger", "/schema/scalar", "/schema/problems", "/schema/problems/task-not-found"]
+)
+async def test_a_page_asked_for_with_a_slash_at_its_end_leads_to_the_page(path: str) -> None:
+    async with client() as http:
+        answer = await http.get(f"{path}/")
+    assert answer.status_code == 307
+    asked = httpx.URL(f"https://example.com/prefix{path}/")
+    assert str(asked.join(answer.headers["location"])) == f"https://example.com/prefix{path}"
+
+
 async def test_the_signpost_leads_to_places_that_exist() -> None:
     async with client() as http:
         signs = (await http.get("/")).json()
