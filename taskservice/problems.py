@@ -228,7 +228,7 @@ class PreconditionFailed(Problem):
 
 class BodyTooLarge(Problem):
     status, code, title = 413, "body-too-large", "Body too large"
-    remedy = "Send less: 64 KiB for a task, 1 MiB for a batch."
+    remedy = "Send less: 64 KiB for a task, 1 MiB for a batch, 16 MiB for an import."
 
 
 class UriTooLong(Problem):
