@@ -10,7 +10,7 @@ import msgspec
 
 from taskservice import __version__, rules
 from taskservice.tasks.listing import TOKEN_SURFACE, read_question
-from taskservice.tasks.repository import Row, TaskRepository
+from taskservice.tasks.repository import TaskRepository
 from taskservice.tasks.shapes import Task, task_from
 
 PAGE: Final = 500
@@ -34,16 +34,12 @@ async def export(tasks: TaskRepository, owner: str, form: Format) -> AsyncIterat
     first = True
     while True:
         page = await tasks.page(owner, read_question(b"sort=created&limit=%d%s" % (PAGE, cursor), TOKEN_SURFACE))
-        piece = form.page([_of(owner, row) for row in page.rows], first)
+        piece = form.page([task_from(owner, row) for row in page.rows], first)
         if page.next_cursor is None:
             yield (form.head if first else b"") + piece + form.tail
             return
         yield (form.head if first else b"") + piece
         cursor, first = b"&cursor=" + page.next_cursor.encode(), False
-
-
-def _of(owner: str, row: Row) -> Task:
-    return task_from(owner, row)
 
 
 def _json_page(tasks: Sequence[Task], first: bool) -> bytes:
@@ -121,15 +117,15 @@ def _text(value: str) -> str:
 
 
 def _fold(line: str) -> bytes:
-    """At most 75 octets a line, never within a character."""
-    pieces, piece = [], b""
-    for character in line:
-        octets = character.encode()
-        if len(piece) + len(octets) > 75:
-            pieces.append(piece)
-            piece = b" "
-        piece += octets
-    return b"\r\n".join([*pieces, piece]) + b"\r\n"
+    """At most 75 octets a line, the space that goes before a continued one included; never within a character."""
+    octets = line.encode()
+    pieces, start, end = [], 0, 75
+    while end < len(octets):
+        while octets[end] & 0xC0 == 0x80:
+            end -= 1
+        pieces.append(octets[start:end])
+        start, end = end, end + 74
+    return b"\r\n ".join([*pieces, octets[start:]]) + b"\r\n"
 
 
 FORMATS: Final[dict[str, Format]] = {
