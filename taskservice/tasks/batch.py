@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from taskservice import rules
 from taskservice.identity.tokens import Principal
-from taskservice.problems import FieldError, ForeignTask, PreconditionFailed, Problem, TaskNotFound, ValidationFailed
+from taskservice.problems import FieldError, ForeignTask, PreconditionFailed, Problem, TaskNotFound
 from taskservice.tasks import fields
 from taskservice.tasks.bodies import Bodies
 from taskservice.tasks.fields import Fields, Invalid
@@ -63,7 +63,7 @@ def _anything(value: Any) -> Any:
     return value
 
 
-_ID: Final = {"op": fields.one_of(*OPERATIONS), "id": fields.identifier, "if_match": _if_match}
+_ID: Final = {"op": _anything, "id": fields.identifier, "if_match": _if_match}
 _SHAPES: Final[dict[str, Fields]] = {
     "create": Fields({"op": _anything, "data": _anything}, required=("data",)),
     "update": Fields({**_ID, "data": _anything}, required=("id", "data")),
@@ -73,15 +73,12 @@ _SHAPES: Final[dict[str, Fields]] = {
 }
 
 
-def read_batch(document: Any, bodies: Bodies, *, hard_delete: bool) -> list[Operation]:
-    """The operations, checked one by one. Raises `ValidationFailed` with all that is wrong with any of them."""
-    errors: list[FieldError] = []
+def read_batch(document: Any, bodies: Bodies, errors: list[FieldError], *, hard_delete: bool) -> list[Operation]:
+    """The operations, checked one by one; what is wrong with any of them goes to `errors`."""
     listed = Fields({"operations": _operations}, required=("operations",)).read(document, errors).get("operations", [])
     operations = [
         _read_operation(index, item, bodies, errors, hard_delete=hard_delete) for index, item in enumerate(listed)
     ]
-    if errors:
-        raise ValidationFailed(errors)
     return [operation for operation in operations if operation is not None]
 
 
@@ -189,7 +186,7 @@ async def _failure(
     if answer is not None:
         stale = Invalid("if_match", f"the task stands at {etag(answer.row[REVISION])}")
         return PreconditionFailed(errors=[stale.at(f"{where}.if_match", "body", operation.index)])
-    foreign = reveals_foreign and operation.task_id and await tasks.belongs_to_another(owner, [operation.task_id])
+    foreign = reveals_foreign and operation.task_id and await tasks.belongs_to_another(owner, operation.task_id)
     problem: Problem = ForeignTask() if foreign else TaskNotFound()
     rule = "foreign_task" if foreign else "not_found"
     problem.errors = (Invalid(rule, problem.detail).at(f"{where}.id", "body", operation.index),)

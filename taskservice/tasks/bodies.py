@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import UNSET
 
 from taskservice import rules
-from taskservice.problems import FieldError, ValidationFailed
+from taskservice.problems import FieldError
 from taskservice.settings import Settings
 from taskservice.tasks import fields
 from taskservice.tasks.fields import Fields, Invalid
@@ -33,27 +33,6 @@ class Bodies:
             {**task, **past}, required=("id", "title", "created_at"), ignored=("user_id", "updated_at")
         )
         self._completion = Fields({"completed": fields.boolean}, required=("completed",), ignored=fields.READ_ONLY)
-
-    def create(self, document: Any) -> TaskCreate:
-        errors: list[FieldError] = []
-        create = self.read_create(document, errors)
-        if create is None:
-            raise ValidationFailed(errors)
-        return create
-
-    def change(self, document: Any) -> TaskChange:
-        errors: list[FieldError] = []
-        change = self.read_change(document, errors)
-        if change is None:
-            raise ValidationFailed(errors)
-        return change
-
-    def completion(self, document: Any) -> TaskChange:
-        errors: list[FieldError] = []
-        change = self.read_completion(document, errors)
-        if change is None:
-            raise ValidationFailed(errors)
-        return change
 
     def read_completion(
         self, document: Any, errors: list[FieldError], *, at: str = "", index: int | None = None

@@ -2,11 +2,12 @@
 
 import re
 import uuid
+from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Struct
 
-from taskservice.problems import ResyncRequired, ValidationFailed
+from taskservice.problems import FieldError, ResyncRequired
 from taskservice.tasks.fields import Invalid
 from taskservice.tasks.repository import Changes
 from taskservice.tasks.shapes import Instant, Task, etag, instant, task_from
@@ -52,7 +53,7 @@ class Position(Struct, frozen=True):
 
     def check(self, page: Changes) -> None:
         """Raises `ResyncRequired` if deletions after this position were forgotten, or the position never was."""
-        if not self.first and (max(self.seen, self.complete_from) < page.forgotten or self.seen > page.revision):
+        if not self.first and not page.forgotten <= max(self.seen, self.complete_from) <= page.revision:
             raise ResyncRequired
 
     @property
@@ -65,19 +66,16 @@ class Position(Struct, frozen=True):
         return f"{self.seen}-{self.complete_from}" if self.complete_from > self.seen else str(self.seen)
 
 
-def read_position(text: str | None) -> Position:
-    if text is None:
+def read_position(found: Mapping[str, list[str]], errors: list[FieldError]) -> Position:
+    """Where `since` of a query says that the reader stands."""
+    if "since" not in found:
         return Position(first=True)
-    found = TOKEN.fullmatch(text)
-    if found is None:
-        raise ValidationFailed(
-            [
-                Invalid("token", "is not a token of this feed: take it from `next` of an earlier answer").at(
-                    "since", "query"
-                )
-            ]
-        )
-    return Position(int(found[1]), int(found[2] or 0))
+    token = TOKEN.fullmatch(found["since"][0])
+    if token is None:
+        message = "is not a token of this feed: take it from `next` of an earlier answer"
+        errors.append(Invalid("token", message).at("since", "query"))
+        return Position()
+    return Position(int(token[1]), int(token[2] or 0))
 
 
 def change_page(owner: str, position: Position, page: Changes) -> ChangePage:

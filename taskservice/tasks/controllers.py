@@ -20,7 +20,7 @@ from taskservice.tasks.changes import ChangePage, change_page, read_position
 from taskservice.tasks.counters import Counters
 from taskservice.tasks.export import FORMATS, export
 from taskservice.tasks.fields import Invalid
-from taskservice.tasks.idempotency import Kept, read_idempotency_key
+from taskservice.tasks.idempotency import IdempotencyKey, Kept, read_idempotency_key
 from taskservice.tasks.importing import Imported, read_import, take_in
 from taskservice.tasks.listing import PATH_SURFACE, TOKEN_SURFACE, Question, Surface
 from taskservice.tasks.repository import ID, REVISION, Edit, Edited, Page, Row, TaskRepository
@@ -28,9 +28,6 @@ from taskservice.tasks.shapes import Cleared, Task, TrashedTask, etag, task_from
 from taskservice.web.answers import Answer, Download, Header, etag_header
 from taskservice.web.body import MERGE_PATCH, read_json
 from taskservice.web.conditions import if_match, if_none_match, sent_as
-
-ERRORS_SHOWN: Final = 100
-"""Of an import; a longer list helps nobody."""
 
 TRASH_IS_OFF: Final = (b"x-trash", b"off: the policy is delete = hard, deleted tasks are gone for good")
 
@@ -69,8 +66,10 @@ class TaskController(Controller):
         """The user's tasks: filtered, sorted, a page at a time."""
         question = listing.read_question(request.scope["query_string"], self.surface)
         service, owner = _of(request), request.user.user_id
-        known = None if question.follows_clock else if_none_match(request.scope)
-        if known is not None:
+        errors: list[FieldError] = []
+        known = if_none_match(request.scope, errors)
+        _refuse(errors)
+        if known is not None and not question.follows_clock:
             revision = await service.counters.of(owner)
             if known.includes(revision):
                 return Answer.not_modified(revision)
@@ -83,15 +82,19 @@ class TaskController(Controller):
     @post("/", request_max_body_size=rules.BODY_MAX)
     async def create_task(self, request: Call) -> Answer[Task]:
         """Make a task."""
-        _no_parameters(request)
-        create = _of(request).bodies.create(await read_json(request))
+        document = await read_json(request)
+        errors = _unknown_parameters(request)
+        key = await _idempotency_key(request, errors)
+        create = _of(request).bodies.read_create(document, errors)
+        if errors or create is None:
+            raise ValidationFailed(errors)
 
         async def work(tasks: TaskRepository) -> Answer[Task]:
             row = (await tasks.create(request.user, [create]))[0]
             location = b"%s/%s" % (request.scope["raw_path"].rstrip(b"/"), str(row[ID]).encode())
             return _task(request, row, 201, (b"location", location))
 
-        return await _once(request, work)
+        return await _once(request, key, work)
 
     @delete("/", status_code=200)
     async def delete_all_tasks(self, request: Call) -> Answer[Cleared]:
@@ -100,8 +103,7 @@ class TaskController(Controller):
         if found.get("confirm") != ["all"]:
             message = "must be confirmed with confirm=all: every task is erased for good, the trash included"
             errors.append(Invalid("one_of", message, allowed=("all",)).at("confirm", "query"))
-        if errors:
-            raise ValidationFailed(errors)
+        _refuse(errors)
         return Answer(Cleared(*await _of(request).tasks.clear(request.user.user_id)))
 
     @get("/trash")
@@ -119,25 +121,27 @@ class TaskController(Controller):
     @post("/batch", status_code=200, request_max_body_size=rules.BATCH_BODY_MAX)
     async def run_batch(self, request: Call) -> Answer[BatchAnswer]:
         """Up to 100 operations, all or nothing."""
-        _no_parameters(request)
+        document = await read_json(request)
         service = _of(request)
-        operations = read_batch(await read_json(request), service.bodies, hard_delete=service.hard_delete)
+        errors = _unknown_parameters(request)
+        key = await _idempotency_key(request, errors)
+        operations = read_batch(document, service.bodies, errors, hard_delete=service.hard_delete)
+        _refuse(errors)
 
         async def work(tasks: TaskRepository) -> Answer[BatchAnswer]:
             return Answer(
                 await carry_out(tasks, request.user, operations, reveals_foreign=self._reveals_foreign(service))
             )
 
-        return await _once(request, work, always_transact=True)
+        return await _once(request, key, work, always_transact=True)
 
     @get("/changes")
     async def list_changes(self, request: Call) -> Answer[ChangePage]:
         """Everything created, changed and deleted since a token, in order."""
         found, errors = listing.read_parameters(request.scope["query_string"], ("since", "limit"))
         limit = listing.read_limit(found, errors)
-        if errors:
-            raise ValidationFailed(errors)
-        position = read_position(found["since"][0] if "since" in found else None)
+        position = read_position(found, errors)
+        _refuse(errors)
         owner = request.user.user_id
         page = await _of(request).tasks.changes(
             owner, position.seen, limit=limit, deletions_after=position.deletions_after
@@ -149,8 +153,7 @@ class TaskController(Controller):
         """All tasks as a file, streamed."""
         found, errors = listing.read_parameters(request.scope["query_string"], ("format",))
         name = _choice(found, errors, "format", tuple(FORMATS))
-        if errors:
-            raise ValidationFailed(errors)
+        _refuse(errors)
         form = FORMATS[name]
         pieces = export(_of(request).tasks, request.user.user_id, form)
         attachment = f'attachment; filename="tasks.{form.extension}"'
@@ -164,26 +167,27 @@ class TaskController(Controller):
     @post("/import", status_code=200, request_max_body_size=rules.IMPORT_BODY_MAX)
     async def import_tasks(self, request: Call) -> Answer[Imported]:
         """Take back an export: all or nothing, ids kept."""
+        document = await read_json(request)
         found, errors = listing.read_parameters(request.scope["query_string"], ("existing", "dry_run"))
         existing = _choice(found, errors, "existing", ("skip", "update"))
         dry_run = _choice(found, errors, "dry_run", ("false", "true")) == "true"
-        imports = read_import(await read_json(request), _of(request).bodies, errors)
-        if errors:
-            raise ValidationFailed(errors[:ERRORS_SHOWN])
+        key = await _idempotency_key(request, errors)
+        imports = read_import(document, _of(request).bodies, errors)
+        _refuse(errors)
 
         async def work(tasks: TaskRepository) -> Answer[Imported]:
             return Answer(await take_in(tasks, request.user, imports, existing=existing, dry_run=dry_run))
 
-        return await _once(request, work, always_transact=True)
+        return await _once(request, key, work, always_transact=True)
 
     # ---- one task
 
     @get("/{task_id:str}")
     async def get_task(self, request: Call) -> Answer[Task]:
         """One task."""
-        _no_parameters(request)
-        task_id = self._task_id(request)
-        known = if_none_match(request.scope)
+        errors = _unknown_parameters(request)
+        known = if_none_match(request.scope, errors)
+        task_id = self._task_id(request, errors)
         row = await _of(request).tasks.get_owned(request.user.user_id, task_id)
         if row is None:
             raise await self._missing(request, task_id)
@@ -194,66 +198,74 @@ class TaskController(Controller):
     @put("/{task_id:str}", request_max_body_size=rules.BODY_MAX)
     async def replace_task(self, request: Call) -> Answer[Task]:
         """Change a task: absent fields stay as they are."""
-        _no_parameters(request)
-        change = _of(request).bodies.change(await read_json(request))
-        return _task(request, await self._edit(request, change=change))
+        return await self._change(request, await read_json(request))
 
     @patch("/{task_id:str}", request_max_body_size=rules.BODY_MAX)
     async def update_task(self, request: Call) -> Answer[Task]:
         """Change a task; also as a JSON merge patch."""
-        _no_parameters(request)
-        change = _of(request).bodies.change(await read_json(request, MERGE_PATCH))
-        return _task(request, await self._edit(request, change=change))
+        return await self._change(request, await read_json(request, MERGE_PATCH))
 
     @patch("/{task_id:str}/complete", request_max_body_size=rules.BODY_MAX)
     async def complete_task(self, request: Call) -> Answer[Task]:
         """Toggle a task, or set it with `{"completed": …}`."""
-        _no_parameters(request)
-        if not await request.body():
-            return _task(request, await self._edit(request, toggle=True))
-        change = _of(request).bodies.completion(await read_json(request, MERGE_PATCH))
-        return _task(request, await self._edit(request, change=change))
+        toggle = not await request.body()
+        document = None if toggle else await read_json(request, MERGE_PATCH)
+        errors = _unknown_parameters(request)
+        change = None if toggle else _of(request).bodies.read_completion(document, errors)
+        return _task(request, await self._edit(request, self._wanted(request, errors, toggle=toggle, change=change)))
 
     @delete("/{task_id:str}")
     async def delete_task(self, request: Call) -> Answer[None]:
         """Move a task to the trash, or remove it for good."""
         found, errors = listing.read_parameters(request.scope["query_string"], ("permanent",))
         permanent = _choice(found, errors, "permanent", ("false", "true")) == "true"
-        if errors:
-            raise ValidationFailed(errors)
-        for_good = permanent or _of(request).hard_delete
-        await self._edit(request, to_trash=True, for_good=for_good)
+        edit = self._wanted(request, errors, to_trash=True)
+        await self._edit(request, edit, for_good=permanent or _of(request).hard_delete)
         return Answer(None, 204)
 
     @post("/{task_id:str}/restore", status_code=200, request_max_body_size=rules.BODY_MAX)
     async def restore_task(self, request: Call) -> Answer[Task]:
         """Take a task out of the trash."""
-        _no_parameters(request)
         await request.body()
+        errors = _unknown_parameters(request)
+        key = await _idempotency_key(request, errors)
+        edit = self._wanted(request, errors, from_trash=True)
 
         async def work(tasks: TaskRepository) -> Answer[Task]:
-            return _task(request, await self._edit(request, tasks, from_trash=True))
+            return _task(request, await self._edit(request, edit, tasks))
 
-        return await _once(request, work)
+        return await _once(request, key, work)
 
     # ---- what the surfaces answer differently
 
-    def _task_id(self, request: Call) -> uuid.UUID:
+    def _task_id(self, request: Call, errors: list[FieldError]) -> uuid.UUID:
+        """The id in the path. To be read last: it raises what else is wrong with the request, too."""
         try:
-            return fields.identifier(request.path_params["task_id"])
+            task_id = fields.identifier(request.path_params["task_id"])
         except Invalid as invalid:
-            raise ValidationFailed([invalid.at("task_id", "path")]) from None
+            raise ValidationFailed([*errors, invalid.at("task_id", "path")]) from None
+        _refuse(errors)
+        return task_id
 
     def _reveals_foreign(self, service: TaskService) -> bool:
         return service.settings.foreign_task == "403"
 
     # ---- shared steps
 
+    async def _change(self, request: Call, document: Any) -> Answer[Task]:
+        errors = _unknown_parameters(request)
+        change = _of(request).bodies.read_change(document, errors)
+        return _task(request, await self._edit(request, self._wanted(request, errors, change=change)))
+
+    def _wanted(self, request: Call, errors: list[FieldError], **what: Any) -> Edit:
+        """What to do to the task of the path. Raises all that is wrong with the request, `errors` included."""
+        tags = if_match(request.scope, errors)
+        return Edit(id=self._task_id(request, errors), if_match=tags, **what)
+
     async def _edit(
-        self, request: Call, tasks: TaskRepository | None = None, *, for_good: bool = False, **what: Any
+        self, request: Call, edit: Edit, tasks: TaskRepository | None = None, *, for_good: bool = False
     ) -> Row:
         tasks = tasks or _of(request).tasks
-        edit = Edit(id=self._task_id(request), if_match=if_match(request.scope), **what)
         owner = request.user.user_id
         done: Edited | None = (await (tasks.erase if for_good else tasks.edit)(owner, [edit])).get(0)
         if done is None:
@@ -264,7 +276,7 @@ class TaskController(Controller):
 
     async def _missing(self, request: Call, task_id: uuid.UUID) -> TaskNotFound | ForeignTask:
         service = _of(request)
-        if self._reveals_foreign(service) and await service.tasks.belongs_to_another(request.user.user_id, [task_id]):
+        if self._reveals_foreign(service) and await service.tasks.belongs_to_another(request.user.user_id, task_id):
             return ForeignTask()
         return TaskNotFound()
 
@@ -276,7 +288,8 @@ class UserTaskController(TaskController):
     guards = [requires_path_owner]  # noqa: RUF012 (Litestar's attribute)
     surface: ClassVar[Surface] = PATH_SURFACE
 
-    def _task_id(self, request: Call) -> uuid.UUID:
+    def _task_id(self, request: Call, errors: list[FieldError]) -> uuid.UUID:
+        _refuse(errors)
         try:
             return fields.identifier(request.path_params["task_id"])
         except Invalid:
@@ -306,34 +319,44 @@ def _choice(found: dict[str, list[str]], errors: list[FieldError], name: str, al
     return word
 
 
-def _no_parameters(request: Call) -> None:
-    if request.scope["query_string"]:
-        _, errors = listing.read_parameters(request.scope["query_string"], ())
-        if errors:
-            raise ValidationFailed(errors)
+def _unknown_parameters(request: Call) -> list[FieldError]:
+    """What is wrong with the query where none is taken."""
+    query = request.scope["query_string"]
+    return listing.read_parameters(query, ())[1] if query else []
+
+
+async def _idempotency_key(request: Call, errors: list[FieldError]) -> IdempotencyKey | None:
+    key = read_idempotency_key(sent_as(request.scope, b"idempotency-key"), errors)
+    if key is None:
+        return None
+    scope = request.scope
+    return IdempotencyKey.of(
+        key,
+        owner=request.user.user_id,
+        route=f"{scope['method']} {scope['path_template']}",
+        request=scope["raw_path"] + b"?" + scope["query_string"] + b"\n" + await request.body(),
+    )
+
+
+def _refuse(errors: list[FieldError]) -> None:
+    if errors:
+        raise ValidationFailed(errors)
 
 
 async def _once(
     request: Call,
+    key: IdempotencyKey | None,
     work: Callable[[TaskRepository], Awaitable[Answer[Answered]]],
     *,
     always_transact: bool = False,
 ) -> Answer[Answered]:
     """Do the work, or give the answer it gave the first time this `Idempotency-Key` came."""
     service = _of(request)
-    sent = sent_as(request.scope, b"idempotency-key")
-    if not sent:
+    if key is None:
         if not always_transact:
             return await work(service.tasks)
         async with service.pool.transaction() as transaction:
             return await work(service.tasks.within(transaction))
-    raw_path = request.scope["raw_path"]
-    key = read_idempotency_key(
-        sent,
-        owner=request.user.user_id,
-        route=f"{request.scope['method']} {request.scope['path_template']}",
-        request=raw_path + b"?" + request.scope["query_string"] + b"\n" + await request.body(),
-    )
     async with service.pool.transaction() as transaction:
         kept = await key.first_answer(transaction)
         if kept is not None:

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql
 from taskservice import rules
 from taskservice.database.pool import Transaction
 from taskservice.database.statements import Statement
-from taskservice.problems import IdempotencyInFlight, IdempotencyKeyReused, ValidationFailed
+from taskservice.problems import FieldError, IdempotencyInFlight, IdempotencyKeyReused
 from taskservice.tasks.fields import Invalid
 from taskservice.tasks.tables import idempotency_keys as keys
 
@@ -68,6 +68,11 @@ class IdempotencyKey(Struct, frozen=True):
     key: str
     fingerprint: bytes
 
+    @classmethod
+    def of(cls, key: str, *, owner: str, route: str, request: bytes) -> "IdempotencyKey":
+        """`request`: all that makes two requests the same."""
+        return cls(owner, route, key, hashlib.sha256(request).digest())
+
     async def first_answer(self, transaction: Transaction) -> Kept | None:
         """The answer given before, if any. Holds the key until the transaction ends.
 
@@ -99,13 +104,17 @@ class IdempotencyKey(Struct, frozen=True):
         return {"user_id": self.owner, "route": self.route, "key": self.key}
 
 
-def read_idempotency_key(sent: Sequence[bytes], *, owner: str, route: str, request: bytes) -> IdempotencyKey:
-    """`sent`: the values of all headers of that name. `request`: all that makes two requests the same."""
-    if len(sent) > 1:
-        raise ValidationFailed([Invalid("repeated", "must be given once").at("Idempotency-Key", "header")])
+def read_idempotency_key(sent: Sequence[bytes], errors: list[FieldError]) -> str | None:
+    """The key in the values of all headers of that name."""
+    if not sent:
+        return None
     value = sent[0].strip()
-    if not _PRINTABLE.fullmatch(value):
-        limit = rules.IDEMPOTENCY_KEY_MAX
+    limit = rules.IDEMPOTENCY_KEY_MAX
+    if len(sent) > 1:
+        errors.append(Invalid("repeated", "must be given once").at("Idempotency-Key", "header"))
+    elif not _PRINTABLE.fullmatch(value):
         message = f"must be 1 to {limit} printable ASCII characters"
-        raise ValidationFailed([Invalid("characters", message, limit=limit).at("Idempotency-Key", "header")])
-    return IdempotencyKey(owner, route, value.decode("ascii"), hashlib.sha256(request).digest())
+        errors.append(Invalid("characters", message, limit=limit).at("Idempotency-Key", "header"))
+    else:
+        return value.decode("ascii")
+    return None

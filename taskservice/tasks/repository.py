@@ -374,7 +374,7 @@ _GET: Final = Statement(
 )
 _FOREIGN: Final = Statement(
     sa.select(_one).where(
-        tasks.c.id == sa.any_(sa.bindparam("ids", type_=postgresql.ARRAY(sa.Uuid))),
+        tasks.c.id == sa.bindparam("id", type_=sa.Uuid),
         tasks.c.user_id != _user,
         tasks.c.deleted_at.is_(None),
     )
@@ -394,7 +394,6 @@ _TAKE_TURN: Final = Statement(
     .values(id=_user, email=_email, name=_name)
     .on_conflict_do_update(index_elements=[users.c.id], set_={"revision": users.c.revision})
 )
-_REVISION: Final = Statement(sa.select(users.c.revision).where(users.c.id == _user))
 
 
 @lru_cache(512)
@@ -444,20 +443,15 @@ class TaskRepository(SQLAlchemyAsyncRepository[Task]):  # type: ignore[type-var]
     async def get_owned(self, owner: str, task_id: uuid.UUID) -> Row | None:
         return await self._queries.fetchrow(_GET.sql, _GET.args(id=task_id, user_id=owner), repeatable=True)
 
-    async def belongs_to_another(self, owner: str, task_ids: Sequence[uuid.UUID]) -> bool:
-        """Whether one of these tasks exists, alive, and is somebody else's."""
-        args = _FOREIGN.args(ids=list(task_ids), user_id=owner)
+    async def belongs_to_another(self, owner: str, task_id: uuid.UUID) -> bool:
+        """Whether this task exists, alive, and is somebody else's."""
+        args = _FOREIGN.args(id=task_id, user_id=owner)
         return await self._queries.fetchrow(_FOREIGN.sql, args, repeatable=True) is not None
 
     async def standing(self, owner: str, task_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Standing]:
         """Which of these ids exist already, and as what."""
         rows = await self._queries.fetch(_STANDING.sql, _STANDING.args(ids=list(task_ids), user_id=owner))
         return {row[0]: Standing(row[1]) for row in rows}
-
-    async def revision(self, owner: str) -> int:
-        """The user's change counter."""
-        row = await self._queries.fetchrow(_REVISION.sql, _REVISION.args(user_id=owner), repeatable=True)
-        return row[0] if row else 0
 
     async def page(self, owner: str, question: Question) -> Page:
         statement = _page(question.shape)

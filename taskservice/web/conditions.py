@@ -4,8 +4,9 @@ import re
 from typing import Final
 
 from litestar.types import Scope
+from msgspec import Struct
 
-from taskservice.problems import ValidationFailed
+from taskservice.problems import FieldError
 from taskservice.tasks.fields import Invalid
 
 _TAG: Final = re.compile(rb'[ \t]*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*(?:,|$)')
@@ -24,41 +25,42 @@ def header(scope: Scope, name: bytes) -> bytes | None:
     return b",".join(found) if found else None
 
 
-def if_match(scope: Scope) -> tuple[int, ...] | None:
+def if_match(scope: Scope, errors: list[FieldError]) -> tuple[int, ...] | None:
     """The revisions at which a write may happen. None: at any."""
     value = header(scope, b"if-match")
     if value is None or value.strip() == b"*":
         return None
     # Strong comparison: a weak tag matches nothing (RFC 9110, 13.1.1).
-    tags = [tag for weak, tag in _tags(value, "If-Match") if not weak]
+    tags = [tag for weak, tag in _tags(value, "If-Match", errors) if not weak]
     return tuple(int(tag) for tag in tags if _REVISION.fullmatch(tag) and (tag == b"0" or tag[:1] != b"0"))
 
 
-def if_none_match(scope: Scope) -> "Known | None":
+def if_none_match(scope: Scope, errors: list[FieldError]) -> "Known | None":
     """What the client has already. None: nothing, or it does not say."""
     value = header(scope, b"if-none-match")
-    return None if value is None else Known(value)
+    if value is None:
+        return None
+    is_any = value.strip() == b"*"
+    return Known(None if is_any else frozenset(tag for _, tag in _tags(value, "If-None-Match", errors)))
 
 
-class Known:
-    """Tags of answers that a client holds."""
+class Known(Struct, frozen=True):
+    """Tags of answers that a client holds; None: whatever there is."""
 
-    def __init__(self, value: bytes) -> None:
-        self._any = value.strip() == b"*"
-        self._tags = frozenset() if self._any else {tag for _, tag in _tags(value, "If-None-Match")}
+    tags: frozenset[bytes] | None
 
     def includes(self, revision: int) -> bool:
-        return self._any or b"%d" % revision in self._tags
+        return self.tags is None or b"%d" % revision in self.tags
 
 
-def _tags(value: bytes, name: str) -> list[tuple[bytes, bytes]]:
+def _tags(value: bytes, name: str, errors: list[FieldError]) -> list[tuple[bytes, bytes]]:
     found, place = [], 0
     while place < len(value):
         match = _TAG.match(value, place)
         if match is None:
-            raise ValidationFailed([Invalid("entity_tag", _RULE).at(name, "header")])
+            break
         found.append((match[1], match[2]))
         place = match.end()
-    if not found:
-        raise ValidationFailed([Invalid("entity_tag", _RULE).at(name, "header")])
+    if place < len(value) or not found:
+        errors.append(Invalid("entity_tag", _RULE).at(name, "header"))
     return found
