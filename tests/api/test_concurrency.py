@@ -2,9 +2,10 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import Any
 
-from tests.support.services import Caller
+from tests.support.services import Caller, Services, SurfaceName
 
 
 async def test_50_concurrent_toggles_lose_none(alice: Caller) -> None:
@@ -101,7 +102,10 @@ async def test_writers_of_different_users_do_not_wait_for_each_other(alice: Call
         assert len(await asyncio.wait_for(alice.tasks(), 2)) == 1
 
 
-async def test_a_writer_that_waits_too_long_is_told_and_leaves_nothing_behind(alice: Caller) -> None:
+async def test_a_writer_that_waits_too_long_is_told_and_leaves_nothing_behind(
+    services: Services, surface: SurfaceName, someone: Callable[[str], str]
+) -> None:
+    alice = services.shared(database_deadline=1).user(someone("alice"), surface)
     await alice.create("first")
     async with alice.service.connection() as connection, connection.transaction():
         await connection.execute("SELECT 1 FROM users WHERE id = $1 FOR UPDATE", alice.user)

@@ -25,7 +25,7 @@ class ThrowawayPostgres:
     def create_database(self, *, template: str = "template1") -> str:
         """A database nobody else uses; its URL."""
         name = f"test_{next(self._numbers)}"
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
         return self.url_of(name)
 
     def execute(self, statement: str, url: str | None = None) -> None:
