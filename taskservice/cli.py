@@ -30,11 +30,11 @@ def _prepare_environment() -> None:
         server = {}
     for key in SERVER_KEYS & server.keys():
         os.environ.setdefault(f"LITESTAR_{key.upper()}", str(server[key]))
+    # Litestar reads this one by itself, with a traceback if it is no number.
+    if not re.fullmatch(r"[0-9]*", os.environ.get("LITESTAR_PORT", "")):
+        _give_up("taskservice cannot start:\nLITESTAR_PORT, or port in litestar.toml: must be a whole number")
     if not server and Path("litestar.toml").exists():
         os.environ.setdefault("LITESTAR_APP", "taskservice.app:create_app")
-
-
-_prepare_environment()
 
 
 class Span(click.ParamType[dt.timedelta]):
@@ -137,3 +137,6 @@ def _settings() -> "Settings":
 def _give_up(message: str) -> NoReturn:
     click.echo(message, err=True)
     sys.exit(2)
+
+
+_prepare_environment()

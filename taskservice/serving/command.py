@@ -32,7 +32,8 @@ log: Final = logging.getLogger("taskservice")
 # fmt: off
 @click.command(name="run")
 @click.option("-H", "--host", default="127.0.0.1", show_default=True, envvar="LITESTAR_HOST", help="Address to serve.")
-@click.option("-p", "--port", default=8000, show_default=True, envvar="LITESTAR_PORT", help="Port to serve.")
+@click.option("-p", "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, envvar="LITESTAR_PORT",
+              help="Port to serve; 0 takes any that is free.")
 @click.option(
     "-W", "--wc", "--web-concurrency", "workers", type=click.IntRange(1, 256), default=1, show_default=True,
     envvar=["LITESTAR_WEB_CONCURRENCY", "WEB_CONCURRENCY"], help="Number of worker processes.",

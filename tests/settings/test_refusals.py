@@ -1,5 +1,6 @@
 """However the service is started, a bad setting ends it with readable lines, a code that says so, and no secret."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,23 @@ def test_an_address_that_is_taken_is_said_so(operator: Operator) -> None:
     assert "cannot listen on 192.0.2.1:8000" in outcome.said
     assert "Traceback" not in outcome.said
     assert outcome.code == 1
+
+
+def test_an_address_that_is_in_use_is_said_so(operator: Operator) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        outcome = operator.litestar("run", "--port", port)
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use; is it running already?" in outcome.said
+    assert "Traceback" not in outcome.said
+    assert outcome.code == 1
+
+
+@pytest.mark.parametrize(
+    ("port", "said"),
+    [("65536", "'--port': 65536 is not in the range"), ("http", "port in litestar.toml: must be a whole number")],
+)
+def test_a_port_that_is_none_is_said_so(operator: Operator, port: str, said: str) -> None:
+    operator.toml(f'[litestar]\napp = "taskservice.app:create_app"\nport = "{port}"\n')
+    outcome = operator.litestar("run")
+    assert any(said in line for line in outcome.refused()), outcome
+    assert outcome.code == 2
