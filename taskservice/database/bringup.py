@@ -47,6 +47,7 @@ class BringUp:
         self._migrate = migrate
         self._check = check
         self._said: str | None = None
+        self._newer: str | None = None
         self._wanted = asyncio.Event()
         pool.on_schema_gone = self._wanted.set
         self.trouble: str | None = "starting"
@@ -83,7 +84,9 @@ class BringUp:
     async def _look(self, connection: Connection) -> None:
         found = await schema_version(connection)
         if found is not None and found > HEAD:
-            log.warning("the schema (%s) is newer than this program (%s); serving it all the same", found, HEAD)
+            if found != self._newer:
+                self._newer = found
+                log.warning("the schema (%s) is newer than this program (%s); serving it all the same", found, HEAD)
         elif found != HEAD:
             if not self._migrate:
                 raise SchemaMissing(

@@ -20,7 +20,7 @@ import taskservice
 from taskservice.database.server import DatabaseServer
 from taskservice.serving.announce import announce, progress
 from taskservice.serving.server import BACKLOG, GRACE_SECONDS, Server, uvicorn_config
-from taskservice.serving.workers import Workers
+from taskservice.serving.workers import Beat, Workers
 from taskservice.settings import Settings
 
 FILES_WANTED: Final = 4096
@@ -82,9 +82,9 @@ def run(  # noqa: PLR0913 (the options of a command)
         gc.collect()
         gc.freeze()
 
-        def serve() -> None:
+        def serve(beat: Beat | None = None) -> None:
             config = uvicorn_config(env.app, **options)
-            Server(config, drain_seconds=settings.drain_seconds, is_worker=workers > 1).run(sockets=[listener])
+            Server(config, drain_seconds=settings.drain_seconds, beat=beat).run(sockets=[listener])
 
         if workers == 1:
             serve()

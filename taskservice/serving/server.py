@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.server import HANDLED_SIGNALS
 
 from taskservice.serving.protocol import Protocol, State
+from taskservice.serving.workers import Beat
 from taskservice.web.health import DRAINING
 
 BACKLOG: Final = 2048
@@ -46,12 +47,13 @@ def uvicorn_config(app: Any, **options: Any) -> uvicorn.Config:
 class Server(uvicorn.Server):
     """Ends at SIGTERM or SIGINT with exit code 0, and by itself when the process that started it is gone."""
 
-    def __init__(self, config: uvicorn.Config, *, drain_seconds: float = 0, is_worker: bool = False) -> None:
+    def __init__(self, config: uvicorn.Config, *, drain_seconds: float = 0, beat: Beat | None = None) -> None:
         super().__init__(config)
         self._state = State()
         self.server_state = self._state
         self._drain_seconds = drain_seconds
-        self._parent = os.getppid() if is_worker else None
+        self._beat = beat
+        self._parent = os.getppid() if beat else None
         self._taking: list[asyncio.Task[Any]] = []
 
     async def on_tick(self, counter: int) -> bool:
@@ -59,9 +61,11 @@ class Server(uvicorn.Server):
             self._state.now += 1
             for connection in self._connections():
                 connection.sweep()
-            # A new parent is the system's way to say that ours has died, and that nobody will tell us to end.
-            if self._parent is not None and os.getppid() != self._parent:
-                self.should_exit = True
+            if self._beat is not None:
+                self._beat()
+                # A new parent is the system's way to say that ours has died, and that nobody will tell us to end.
+                if os.getppid() != self._parent:
+                    self.should_exit = True
         return await super().on_tick(counter)
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:

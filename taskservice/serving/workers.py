@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import mmap
 import os
 import signal
 import socket
@@ -14,9 +15,16 @@ from typing import Final, NoReturn
 from uvicorn.config import STARTUP_FAILURE
 
 ENDS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
-SIGNALS: Final = ENDS | {signal.SIGCHLD}
+SIGNALS: Final = ENDS | {signal.SIGCHLD, signal.SIGALRM}
 HEALTHY_SECONDS: Final = 1.0
 """A worker that dies younger is not replaced at once: the next one would hardly do better."""
+
+HUNG_SECONDS: Final = 30.0
+"""A worker whose event loop has not turned for so long will not turn any more: all of its clients wait."""
+LOOK_SECONDS: Final = 5.0
+
+Beat = Callable[[], None]
+"""To be called again and again, as a sign of life."""
 
 log: Final = logging.getLogger(__name__)
 
@@ -24,19 +32,23 @@ log: Final = logging.getLogger(__name__)
 class Workers:
     """Forked, so that they share the memory of what is loaded already and serve at once."""
 
-    def __init__(self, serve: Callable[[], None], count: int, listener: socket.socket, *, patience: float) -> None:
+    def __init__(self, serve: Callable[[Beat], None], count: int, listener: socket.socket, *, patience: float) -> None:
         self._serve = serve
         self._listener = listener
         self._count = count
         self._patience = patience
         self._born: dict[int, float] = {}
+        self._places: dict[int, int] = {}
+        self._beats = memoryview(mmap.mmap(-1, count * 8)).cast("d")
+        """When each worker was last seen alive. Memory that they share with us."""
 
     def run(self) -> int:
         """Keep them alive until SIGTERM or SIGINT; the exit code."""
         signal.signal(signal.SIGCHLD, lambda *_: None)  # else it is discarded instead of waited for
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        for _ in range(self._count):
-            self._start()
+        signal.setitimer(signal.ITIMER_REAL, LOOK_SECONDS, LOOK_SECONDS)
+        for place in range(self._count):
+            self._start(place)
         while True:
             if signal.sigwait(SIGNALS) in ENDS:
                 return self._end(0)
@@ -46,22 +58,35 @@ class Workers:
                     return self._end(code)
                 log.error("worker %d %s; starting another one", pid, _said(code))
                 time.sleep(max(0.0, HEALTHY_SECONDS - age))
-                self._start()
+                self._start(self._places.pop(pid))
+            self._kill_hung()
 
-    def _start(self) -> None:
+    def _kill_hung(self) -> None:
+        for pid, place in self._places.items():
+            if time.monotonic() - self._beats[place] > HUNG_SECONDS:
+                log.error("worker %d has not moved for %.0f seconds, killing it", pid, HUNG_SECONDS)
+                self._beats[place] = time.monotonic()
+                os.kill(pid, signal.SIGKILL)
+
+    def _start(self, place: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
+        self._beats[place] = time.monotonic()
         pid = os.fork()
         if pid == 0:
-            self._become_worker()
+            self._become_worker(place)
         self._born[pid] = time.monotonic()
+        self._places[pid] = place
 
-    def _become_worker(self) -> NoReturn:
+    def _become_worker(self, place: int) -> NoReturn:
+        def beat() -> None:
+            self._beats[place] = time.monotonic()
+
         code = 1
         try:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-            self._serve()
+            self._serve(beat)
             code = 0
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else 1
