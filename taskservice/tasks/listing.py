@@ -353,7 +353,8 @@ class _Reading:
 
 def _zones() -> set[str]:
     if not _known_zones:
-        _known_zones.update(available_timezones())
+        # Some systems have a file of that name: their own zone, wherever that is.
+        _known_zones.update(available_timezones() - {"localtime"})
     return _known_zones
 
 

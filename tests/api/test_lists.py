@@ -252,6 +252,12 @@ async def test_a_query_that_is_not_utf8_is_a_4xx(alice: Caller, query: str) -> N
     assert_problem(answer, answer.status_code)
 
 
+@pytest.mark.parametrize("zone", ["localtime", "europe/berlin", "../UTC", "posix/UTC", "UTC+1", ""])
+async def test_what_is_no_iana_zone_is_refused(alice: Caller, zone: str) -> None:
+    answer = await alice.get("", params={"due": "today", "tz": zone})
+    assert fields_of(assert_problem(answer, 422, "validation-failed")) == {"tz"}
+
+
 async def test_all_bad_parameters_are_named_at_once(alice: Caller) -> None:
     query = "status=x&priority=x&due=x&due_before=x&limit=x&sort=x&q=&nonsense=1&cursor=x&completed=x"
     assert fields_of(assert_problem(await alice.get(f"?{query}"), 422)) == {
