@@ -6,12 +6,15 @@ that was read before they asked.
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from contextvars import Context
+from time import perf_counter
 from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from taskservice.database.pool import Pool
+from taskservice.database.spent import spent_on_database
 from taskservice.database.statements import Statement
 from taskservice.tasks.tables import users
 
@@ -35,8 +38,14 @@ class Counters:
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._asked.setdefault(user_id, []).append(answer)
         if self._reading is None:
-            self._reading = asyncio.create_task(self._read())
-        return await answer
+            # In a context of its own: it reads for many, and is not the doing of the one who came first.
+            self._reading = asyncio.get_running_loop().create_task(self._read(), context=Context())
+        spent, started = spent_on_database.get(), perf_counter()
+        try:
+            return await answer
+        finally:
+            if spent is not None:
+                spent.database_seconds += perf_counter() - started
 
     async def _read(self) -> None:
         try:
