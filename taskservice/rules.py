@@ -21,8 +21,6 @@ DESCRIPTION_CEILING: Final = 10_000
 """The most that the policy `description_max` may allow."""
 
 USER_ID_MAX: Final = 255
-PROFILE_MAX: Final = 320
-"""E-mail addresses and names from a token are kept up to this length."""
 
 LIST_LIMIT: Final = 1000
 SEARCH_MAX: Final = 200

@@ -19,13 +19,13 @@ import msgspec
 from jwt.warnings import InsecureKeyLengthWarning
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from taskservice import rules
 from taskservice.identity.jwks import ALGORITHMS, IssuerKeys
 from taskservice.identity.keys import NOT_A_SECRET, SHARED_SECRET_ALGORITHM, KeySource, SharedSecrets
 from taskservice.problems import InvalidToken, Problem, TokenExpired
 from taskservice.settings import Settings, SettingsError, origin_of
 
 TOKEN_MAX_BYTES: Final = 8192
-USER_ID_MAX: Final = 255
 EMAIL_MAX: Final = 320
 NAME_MAX: Final = 255
 KID_MAX: Final = 128
@@ -257,8 +257,8 @@ def principal_of(claims: Claims, header: Header) -> Principal:
         if user.id != session.user_id:
             raise MalformedTokenError("its user.id is not its session.userId")
         user_id, email, name = user.id, user.email, user.name
-    if not (1 <= len(user_id) <= USER_ID_MAX and user_id.isprintable()):
-        raise MalformedTokenError(f"its user id is not of 1 to {USER_ID_MAX} printable characters")
+    if not (1 <= len(user_id) <= rules.USER_ID_MAX and user_id.isprintable()):
+        raise MalformedTokenError(f"its user id is not of 1 to {rules.USER_ID_MAX} printable characters")
     return Principal(user_id, _for_show(email, EMAIL_MAX), _for_show(name, NAME_MAX))
 
 
@@ -273,8 +273,8 @@ def issue_token(
     """A bearer token signed with the first secret, which this service will accept. Raises `ValueError` if it cannot."""
     if not settings.secrets:
         raise ValueError("no shared secret is set, so no token can be signed; set BETTER_AUTH_SECRET")
-    if not (1 <= len(user_id) <= USER_ID_MAX and user_id.isprintable()):
-        raise ValueError(f"a user id has 1 to {USER_ID_MAX} printable characters")
+    if not (1 <= len(user_id) <= rules.USER_ID_MAX and user_id.isprintable()):
+        raise ValueError(f"a user id has 1 to {rules.USER_ID_MAX} printable characters")
     issued = int(now.timestamp() if now else time.time())
     expires = issued + int(ttl.total_seconds())
     if expires > LATEST_EXPIRY:
