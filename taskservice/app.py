@@ -86,7 +86,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     if settings.metrics:
         from taskservice.web.metrics import Metrics, metrics_route  # noqa: PLC0415 (slow to load, and optional)
 
-        metrics = Metrics(pool=lambda: pool, verifier=verifier)
+        metrics = Metrics(pool=pool, verifier=verifier)
         routes.append(metrics_route(metrics))
         observe = metrics.observe
     app = Litestar(

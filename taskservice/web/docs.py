@@ -1,13 +1,9 @@
 """The pages for people: Swagger UI, Scalar, every problem explained, and a signpost at `/`.
 
-`create_app` calls:
-
-    Litestar(openapi_config=openapi_config(settings), route_handlers=[*docs_routes(settings), ...])
-
-All of it is public and works with no internet: the assets come from the installed
-packages `star-openapi-swagger` and `star-openapi-scalar` (docs/decisions/0007-docs-assets.md), under addresses that
-carry their version, and a Content-Security-Policy keeps the pages from loading anything from elsewhere. Links are
-relative, so that a proxy may add a path prefix.
+All of it is public and works with no internet: the assets come from the installed packages `star-openapi-swagger` and
+`star-openapi-scalar` (docs/decisions/0007-docs-assets.md), under addresses that carry their version, and a
+Content-Security-Policy keeps the pages from loading anything from elsewhere. Links are relative, so that a proxy may
+add a path prefix.
 """
 
 import re

@@ -1,11 +1,5 @@
 """Prometheus metrics at `/metrics`, when `TASKSERVICE_METRICS` says so.
 
-`create_app` calls, only if `settings.metrics` (and imports this module only then: it costs a tenth of a second):
-
-    metrics = Metrics(pool=lambda: the pool, or None while there is none, verifier=verifier)
-    Litestar(route_handlers=[metrics_route(metrics), ...])
-    RequestLog(..., observe=metrics.observe)
-
 A scrape reaches one worker, and every series names it by its process id (`worker`): no worker's counters are taken
 for another's, and sums over `worker` are right. The answer closes its connection, so that scrapes take turns.
 docs/operations/README.md says what that means for queries.
@@ -14,7 +8,7 @@ docs/operations/README.md says what that means for queries.
 import os
 import platform
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import Any, Final, Protocol
 
@@ -75,7 +69,7 @@ class VerifierFigures(Protocol):
 class Metrics(Collector):
     """Counts requests cheaply, and turns everything into families only when somebody asks."""
 
-    def __init__(self, *, pool: Callable[[], PoolFigures | None], verifier: VerifierFigures) -> None:
+    def __init__(self, *, pool: PoolFigures, verifier: VerifierFigures) -> None:
         self._pool = pool
         self._verifier = verifier
         # Requests by method, route and status: how many took up to each bucket's bound, longer ones, and the seconds.
@@ -146,20 +140,19 @@ class Metrics(Collector):
         yield durations
 
     def _database_families(self) -> Iterator[Metric]:
-        pool = self._pool()
         connections = GaugeMetricFamily(
             "taskservice_database_connections", "Connections of this worker's pool.", labels=["state"]
         )
-        connections.add_metric(["in_use"], pool.in_use if pool else 0)
-        connections.add_metric(["idle"], pool.idle if pool else 0)
+        connections.add_metric(["in_use"], self._pool.in_use)
+        connections.add_metric(["idle"], self._pool.idle)
         yield connections
         yield GaugeMetricFamily(
-            "taskservice_database_waiting", "Requests waiting for a connection.", value=pool.waiting if pool else 0
+            "taskservice_database_waiting", "Requests waiting for a connection.", value=self._pool.waiting
         )
         errors = CounterMetricFamily(
             "taskservice_database_errors", "Database failures, by what they mean.", labels=["kind"]
         )
-        for kind, count in {**dict.fromkeys(DATABASE_ERRORS, 0), **(pool.errors if pool else {})}.items():
+        for kind, count in {**dict.fromkeys(DATABASE_ERRORS, 0), **self._pool.errors}.items():
             errors.add_metric([kind], count)
         yield errors
 

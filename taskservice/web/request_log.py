@@ -1,15 +1,7 @@
 """What happened, in the log: one line for each request, and every other logger in the same dress.
 
-`create_app` calls, in this order:
-
-    log = configure_logging(settings)                    # before anything that logs
-    app = Litestar(..., logging_config=None, after_exception=[remember_cause])
-    app.asgi_handler = RequestLog(app.asgi_handler, log, observe=metrics.observe or None)
-    app.on_shutdown.append(log.flush)
-
-`asgi_handler` is what Litestar calls for every connection, outside its router, its CORS and its exception handling, so
-404, 405 and refused preflights are seen too; later wrappings of it come first (a limiter's answers are logged only if
-it is wrapped before). Everything inside finds the id of the request in `scope["state"]["request_id"]`.
+`RequestLog` stands outside everything: the router, CORS and the handling of exceptions. So 404, 405 and preflights are
+seen too, and whatever is inside finds the id of the request in `scope["state"]["request_id"]`.
 
 Values of the query, headers and bodies never reach the log. A log that cannot be written never fails a request.
 """

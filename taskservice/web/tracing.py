@@ -1,10 +1,7 @@
 """A span for each request, when OpenTelemetry's SDK has been set up (docs/operations/README.md says how).
 
-`create_app` calls, before `RequestLog` wraps the handler:
-
-    app.asgi_handler = traced(app.asgi_handler)
-
-Litestar's own plugin names spans by path, so that every task would get a name of its own, and records query values.
+It stands right inside `RequestLog`, whose lines take up the span's trace id. Litestar's own plugin names spans by path,
+so that every task would get a name of its own, and records query values.
 """
 
 import sys
