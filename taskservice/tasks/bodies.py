@@ -16,7 +16,6 @@ class Bodies:
     """Reads request bodies under the policies of one service."""
 
     def __init__(self, settings: Settings) -> None:
-        self._generates_titles = settings.title == "generated"
         task = {
             "title": fields.title,
             "description": fields.description(settings.description_max),
@@ -25,7 +24,7 @@ class Bodies:
             "priority": fields.priority,
             "due_date": fields.due_date,
         }
-        required = () if self._generates_titles else ("title",)
+        required = () if settings.title == "generated" else ("title",)
         self._create = Fields(task, required=required, ignored=fields.READ_ONLY)
         self._change = Fields(task, ignored=fields.READ_ONLY)
         past = {"id": fields.identifier, "created_at": fields.past, "completed_at": fields.optional_past}
@@ -49,7 +48,8 @@ class Bodies:
         _settle_status(values, errors, at, index)
         if len(errors) > known:
             return None
-        values.setdefault("title", rules.title_from(values.get("description")))
+        if "title" not in values:
+            values["title"] = rules.title_from(values.get("description"))
         if values.pop("completed", False):
             values["status"] = rules.COMPLETED
         return TaskCreate(**values)
