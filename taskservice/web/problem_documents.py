@@ -6,12 +6,7 @@ from typing import Any, Final
 
 import msgspec
 from litestar import Request, Response
-from litestar.exceptions import (
-    HTTPException,
-    InternalServerException,
-    MethodNotAllowedException,
-    NotFoundException,
-)
+from litestar.exceptions import HTTPException, InternalServerException
 
 from taskservice.database.failures import classify, is_duplicate_key
 from taskservice.problems import (
@@ -23,13 +18,12 @@ from taskservice.problems import (
     NotFound,
     Problem,
     TaskExists,
-    UriTooLong,
 )
 
 MEDIA_TYPE: Final = "application/problem+json"
 
 _OF_STATUS: Final[dict[int, type[Problem]]] = {
-    400: BadRequest, 404: NotFound, 405: MethodNotAllowed, 413: BodyTooLarge, 414: UriTooLong,
+    400: BadRequest, 404: NotFound, 405: MethodNotAllowed, 413: BodyTooLarge,
 }  # fmt: skip
 
 
@@ -38,8 +32,9 @@ def as_problem(error: Exception) -> Problem:
         return error
     if isinstance(error, HTTPException) and error.status_code in _OF_STATUS:
         kind = _OF_STATUS[error.status_code]
-        said = isinstance(error, (NotFoundException, MethodNotAllowedException)) or kind is BodyTooLarge
-        return kind(None if said else error.detail, headers=_with_head(error.headers or {}))
+        # Of the others our own words say more than Litestar's.
+        detail = error.detail if kind is BadRequest else None
+        return kind(detail, headers=_with_head(error.headers or {}))
     if is_duplicate_key(error):
         # Ids come from clients in an import only; two at once may bring the same.
         return TaskExists()
