@@ -28,6 +28,7 @@ from tests.support.postgres import ThrowawayPostgres
 from tests.support.problems import assert_problem, fields_of
 from tests.support.services import SECRET, Caller, Service
 from tests.support.tokens import bearer, signed
+from tests.support.wire import Wire
 
 FILL = (
     "INSERT INTO tasks (id, user_id, title, description, revision) SELECT gen_random_uuid(), $1, 'task ' || n, "
@@ -139,6 +140,29 @@ async def test_a_reader_who_leaves_holds_nothing_up(service: Service, someone: A
         async with service.http.stream("GET", alice.url("/export"), headers=alice.headers) as answer:
             await anext(answer.aiter_raw())
     assert len(await alice.tasks(limit=1)) == 1
+
+
+async def test_a_file_that_breaks_off_cannot_be_taken_for_whole(severed: tuple[Service, Wire], someone: Any) -> None:
+    service, wire = severed
+    alice = service.user(someone("alice"))
+    await fill(service, alice.user, 20_000, length=1000)
+
+    async def read_while_the_database_goes_away() -> None:
+        async with service.http.stream("GET", alice.url("/export"), headers=alice.headers) as answer:
+            assert answer.status_code == 200
+            await asyncio.to_thread(wire.cut)
+            async for _ in answer.aiter_raw():
+                pass
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        await read_while_the_database_goes_away()
+
+
+async def test_a_file_that_cannot_begin_is_a_503(severed: tuple[Service, Wire], someone: Any) -> None:
+    service, wire = severed
+    alice = service.user(someone("alice"))
+    await asyncio.to_thread(wire.cut)
+    assert_problem(await alice.get("/export?format=csv"), 503)
 
 
 # ---- in bounded memory
