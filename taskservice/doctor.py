@@ -1,8 +1,9 @@
 """`litestar doctor`: is everything in order here, and if not, what to do."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -17,6 +18,8 @@ from taskservice.identity.jwks import FetchError, IssuerKeys
 from taskservice.identity.tokens import TokenVerifier
 from taskservice.identity.users import UsersTableError, find_users_table
 from taskservice.settings import Settings, SettingsError, load_settings
+
+_UNREACHED: Final = (ConnectionError, TimeoutError, socket.gaierror)
 
 
 class Finding(Struct, frozen=True):
@@ -47,7 +50,9 @@ async def examine(token: str | None = None) -> list[Finding]:
     findings += [finding async for finding in _keys(settings)]
     if token is not None:
         reasons = await explain(token, settings)
-        findings += [Finding(False, "token", reason) for reason in reasons]
+        findings += [
+            Finding(False, "token", reason, "docs/better-auth.md shows where to get a good one") for reason in reasons
+        ]
         if not reasons:
             findings.append(Finding(True, "token", "would be accepted"))
     return findings
@@ -60,7 +65,12 @@ async def _database(settings: Settings, server: DatabaseServer) -> AsyncIterator
         yield Finding(False, "database", str(error))
         return
     except Exception as error:  # noqa: BLE001 (whatever it is, it is what the doctor is asked about)
-        yield Finding(False, "database", f"{server.description}: {describe(error)}")
+        remedy = (
+            "does PostgreSQL run there, and may this machine reach it? The host and port stand in DATABASE_URL"
+            if isinstance(error, _UNREACHED)
+            else ""
+        )
+        yield Finding(False, "database", f"{server.description}: {describe(error)}", remedy)
         return
     try:
         version = await connection.fetchval("SHOW server_version")
@@ -110,6 +120,7 @@ async def _keys(settings: Settings) -> AsyncIterator[Finding]:
             )
         else:
             known = ", ".join(keys.names) or "no key in it can verify anything"
-            yield Finding(bool(keys.names), "JWKS", f"{settings.jwks_url}: {known}")
+            remedy = "" if keys.names else "does Better Auth sign with EdDSA, ES256, ES512, RS256 or PS256?"
+            yield Finding(bool(keys.names), "JWKS", f"{settings.jwks_url}: {known}", remedy)
         finally:
             await keys.close()

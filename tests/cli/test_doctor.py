@@ -70,6 +70,7 @@ def test_an_empty_database_with_a_key_server_that_is_down(
     assert issuer.jwks_url in found["JWKS"]
     assert "is Better Auth running" in found["JWKS"]
     assert "it has no exp" in found["token"]
+    assert "→ docs/better-auth.md" in found["token"]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,13 @@ def test_a_database_that_is_not_there_is_said_so(operator: Operator, postgres: T
     )
     assert "migrations" not in found
     assert found["shared secret"].startswith("✓")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "nowhere.invalid"])
+def test_a_database_that_cannot_be_reached_has_a_remedy(operator: Operator, host: str) -> None:
+    found = findings(operator, DATABASE_URL=f"postgresql://somebody:hunter2@{host}/tasks")
+    assert found["database"].startswith(f"✗ postgresql://somebody:***@{host.partition(':')[0]}")
+    assert "→ does PostgreSQL run there" in found["database"]
 
 
 def test_a_user_whom_the_server_does_not_let_in_is_said_so(operator: Operator, postgres: ThrowawayPostgres) -> None:
