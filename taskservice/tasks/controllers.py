@@ -91,7 +91,7 @@ class TaskController(Controller):
 
         async def work(tasks: TaskRepository) -> Answer[Task]:
             row = (await tasks.create(request.user, [create]))[0]
-            location = b"%s/%s" % (request.scope["raw_path"].rstrip(b"/"), str(row[ID]).encode())
+            location = b"%s/%s" % (_address(request).rstrip(b"/"), str(row[ID]).encode())
             return _task(request, row, 201, (b"location", location))
 
         return await _once(request, key, work)
@@ -104,7 +104,9 @@ class TaskController(Controller):
             message = "must be confirmed with confirm=all: every task is erased for good, the trash included"
             errors.append(Invalid("one_of", message, allowed=("all",)).at("confirm", "query"))
         _refuse(errors)
-        return Answer(Cleared(*await _of(request).tasks.clear(request.user.user_id)))
+        service = _of(request)
+        async with service.pool.transaction() as transaction:
+            return Answer(Cleared(*await service.tasks.within(transaction).clear(request.user)))
 
     @get("/trash")
     async def list_trash(self, request: Call) -> Answer[list[TrashedTask]]:
@@ -303,11 +305,16 @@ def _task(request: Call, row: Row, status: int = 200, *headers: Header) -> Answe
     return Answer(task_from(request.user.user_id, row), status, etag_header(row[REVISION]), *headers)
 
 
+def _address(request: Call) -> bytes:
+    """Where the request was sent. With one slash in front: after two there would stand a host, and get the token."""
+    return b"/" + request.scope["raw_path"].lstrip(b"/")
+
+
 def _link(request: Call, question: Question, page: Page) -> tuple[Header, ...]:
     if page.next_cursor is None:
         return ()
     parameters = [*question.asked, ("limit", str(question.limit)), ("cursor", page.next_cursor)]
-    address = f"{request.scope['raw_path'].decode('ascii')}?{urlencode(parameters)}"
+    address = f"{_address(request).decode('ascii')}?{urlencode(parameters)}"
     return ((b"link", f'<{address}>; rel="next"'.encode("ascii")),)
 
 

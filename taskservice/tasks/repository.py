@@ -516,9 +516,11 @@ class TaskRepository(SQLAlchemyAsyncRepository[Task]):  # type: ignore[type-var]
         answers = await self._queries.fetch(statement.sql, args)
         return {answer[-1]: Edited(answer[-2], answer) for answer in answers}
 
-    async def clear(self, owner: str) -> tuple[int, int]:
-        """Remove everything of a user for good; how much was live, and how much in the trash."""
-        row = await self._queries.fetchrow(_CLEAR.sql, _CLEAR.args(user_id=owner))
+    async def clear(self, author: Principal) -> tuple[int, int]:
+        """Within a transaction: remove everything of a user for good; how much was live, and how much in the trash."""
+        # First, or a task that somebody creates while this waits for its turn would not be seen, and stay.
+        await self.take_turn(author)
+        row = await self._queries.fetchrow(_CLEAR.sql, _CLEAR.args(user_id=author.user_id))
         return (row[0], row[1]) if row else (0, 0)
 
 

@@ -200,3 +200,14 @@ class TestCursors:
         cursor = target.partition("cursor=")[2].partition("&")[0]
         assert_problem(await alice.get("", params={"cursor": cursor}), 422)
         assert_problem(await alice.get("/trash", params={"cursor": await self.cursor(alice)}), 422)
+
+
+async def test_after_two_slashes_in_front_of_the_path_no_link_leads_to_another_host(alice: Caller) -> None:
+    """`https://host/` and `/api/tasks`, joined as many clients do."""
+    asked = f"{alice.service.url}/{alice.root}"
+    created = [await alice.service.http.post(asked, json={"title": "t"}, headers=alice.headers) for _ in range(2)]
+    page = await alice.service.http.get(f"{asked}?limit=1", headers=alice.headers)
+    for address in (page.links["next"]["url"], created[0].headers["location"]):
+        followed = page.url.join(address)
+        assert (followed.host, followed.port) == (page.url.host, page.url.port)
+        assert (await alice.service.http.get(followed, headers=alice.headers)).status_code == 200

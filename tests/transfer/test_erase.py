@@ -94,3 +94,17 @@ async def test_writers_at_the_same_time_get_sound_answers(alice: Caller) -> None
         else:
             copy.pop(change["id"], None)
     assert copy == {task["id"]: task for task in left}
+
+
+async def test_a_task_that_is_created_while_it_waits_for_its_turn_is_erased_too(alice: Caller) -> None:
+    await alice.create("old")
+    async with alice.service.connection() as connection:
+        async with connection.transaction():
+            await connection.execute("SELECT FROM users WHERE id = $1 FOR UPDATE", alice.user)
+            creating = asyncio.create_task(alice.create("new"))
+            await asyncio.sleep(0.3)
+            erasing = asyncio.create_task(alice.delete("?confirm=all"))
+            await asyncio.sleep(0.3)
+        await creating
+    assert (await erasing).json() == {"deleted": 2, "deleted_from_trash": 0}
+    assert await alice.tasks() == []
