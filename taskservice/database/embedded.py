@@ -249,9 +249,10 @@ class EmbeddedPostgres:
 
     def _write_who_may_connect(self, account: Account) -> None:
         """Rewritten at every start: the account that runs the service may have been renamed or have changed."""
-        # Whoever else runs as nobody is no friend of ours; we are root then.
-        names = sorted({"root", account.name or "root", name_of(os.geteuid())} - {"nobody"})
-        lines = [f'taskservice "{name}" {role}\n' for name in names for role in (SERVICE_ROLE, SUPERUSER)]
+        names = {"root", account.name or "root", name_of(os.geteuid())}
+        if account.is_another:
+            names.discard("nobody")  # whoever else runs as nobody is no friend of ours; we are root then
+        lines = [f'taskservice "{name}" {role}\n' for name in sorted(names) for role in (SERVICE_ROLE, SUPERUSER)]
         _replace(self.cluster / "pg_ident.conf", "".join(lines), account)
 
     # The server. It inherits a locked file and so do its children: the lock is held exactly as long as one of them

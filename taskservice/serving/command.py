@@ -17,6 +17,7 @@ from litestar.cli._utils import LitestarEnv
 from uvicorn.supervisors import ChangeReload
 
 import taskservice
+from taskservice.database.failures import Unusable
 from taskservice.database.server import DatabaseServer
 from taskservice.serving.announce import announce, progress
 from taskservice.serving.server import BACKLOG, GRACE_SECONDS, Server, uvicorn_config
@@ -139,7 +140,7 @@ def _database(server: DatabaseServer) -> Iterator[None]:
     try:
         with progress("starting the embedded PostgreSQL"):
             server.start()
-    except RuntimeError as error:
+    except Unusable as error:
         raise click.ClickException(str(error)) from None
     try:
         yield

@@ -393,3 +393,11 @@ class TestWhatCannotWork:
         (directory / "file").write_text("")
         with pytest.raises(EmbeddedPostgresError, match=r"cannot use .*file"):
             EmbeddedPostgres(directory / "file").ensure_running()
+
+
+@pytest.mark.parametrize("as_root", [False, True])
+def test_nobody_may_connect_to_a_server_of_their_own_but_not_to_roots(server: EmbeddedPostgres, as_root: bool) -> None:
+    server.cluster.mkdir(parents=True)
+    nobody = account.Account(os.geteuid(), os.getegid(), "nobody", is_another=as_root)
+    server._write_who_may_connect(nobody)
+    assert ('"nobody"' in (server.cluster / "pg_ident.conf").read_text()) is not as_root

@@ -93,3 +93,13 @@ def test_a_port_that_is_none_is_said_so(operator: Operator, port: str, said: str
     outcome = operator.litestar("run")
     assert any(said in line for line in outcome.refused()), outcome
     assert outcome.code == 2
+
+
+def test_an_embedded_database_that_cannot_run_is_said_so(operator: Operator) -> None:
+    home = operator.directory / "data" / "postgresql"
+    home.parent.mkdir()
+    home.write_text("not a directory")
+    outcome = operator.litestar("run", "--port", "0")
+    assert "cannot use" in outcome.said
+    assert "Traceback" not in outcome.said
+    assert outcome.code == 1
