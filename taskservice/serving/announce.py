@@ -5,10 +5,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
-from taskservice import __version__
+from taskservice import __version__, called
 from taskservice.database.server import DatabaseServer
 from taskservice.settings import PREFIX, SETTINGS, Settings
 
@@ -56,20 +55,13 @@ def progress(what: str) -> Iterator[None]:
 def _key_sources(settings: Settings) -> str:
     sources = []
     if settings.generated_secret:
-        sources.append(f"a secret made for development; `{_called()} token USER` signs one")
+        sources.append(f"a secret made for development; `{called.litestar()} token USER` signs one")
     elif settings.secrets:
         count = len(settings.secrets)
         sources.append("HS256 with the shared secret" if count == 1 else f"HS256 with {count} shared secrets")
     if settings.jwks_url:
         sources.append(f"keys of {settings.jwks_url}")
     return ", ".join(sources)
-
-
-def _called() -> str:
-    """This program, as it can be called from here: `make run` and `uv run` leave it off the PATH."""
-    program = Path(sys.argv[0]).absolute()
-    below = program.name == "litestar" and program.is_relative_to(Path.cwd())
-    return str(program.relative_to(Path.cwd())) if below else "litestar"
 
 
 def _changed_policies(settings: Settings) -> str:

@@ -29,7 +29,7 @@ from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler, Method
 from litestar.types.internal_types import PathParameterDefinition
 
-from taskservice import __version__
+from taskservice import __version__, called
 from taskservice.identity.middleware import PUBLIC
 from taskservice.problems import NotFound, Problem, catalogue
 from taskservice.settings import Settings
@@ -47,7 +47,7 @@ _PAGES: Final = files("taskservice.web") / "pages"
 _SWAGGER: Final = files("star_openapi_swagger") / "templates" / "swagger"
 _SCALAR: Final = files("star_openapi_scalar") / "templates" / "scalar"
 
-_HINT_DEVELOPMENT: Final = "No token yet? Run <code>litestar token alice</code> and paste what it prints."
+_HINT_DEVELOPMENT: Final = "No token yet? Run <code>{litestar} token alice</code> and paste what it prints."
 _HINT_PRODUCTION: Final = "Authorize with a token of your sign-in service, without the word <code>Bearer</code>."
 
 
@@ -71,7 +71,7 @@ def openapi_config(settings: Settings) -> OpenAPIConfig:
 
 def docs_routes(settings: Settings) -> list[ControllerRouterHandler]:
     assets = _Assets()
-    hint = _HINT_PRODUCTION if settings.production else _HINT_DEVELOPMENT
+    hint = _HINT_PRODUCTION if settings.production else _HINT_DEVELOPMENT.format(litestar=escape(called.litestar()))
     problems = {kind.code: kind for kind in catalogue()}
     settled = {"hint": hint, **assets.versions}
 
