@@ -235,7 +235,10 @@ OPERATIONS: Final[dict[str, Operation]] = {
         summary="Import tasks",
         description=(
             f"Takes back what `format=json` exported, up to {rules.IMPORT_MAX} tasks, all or nothing. Tasks keep their "
-            "ids and their past. With `dry_run=true` nothing is written, and the answer says what would be."
+            "ids and their past, which must not lie in the future. Of those that are there already, "
+            "`existing=skip` leaves all as they are, in the trash too; `existing=update` changes them to what the "
+            "file says and takes them out of the trash. With `dry_run=true` nothing is written, and the answer says "
+            "what would be."
         ),
         query=("existing", "dry_run"),
         headers=("Idempotency-Key",),
