@@ -56,8 +56,9 @@ class Terminal:
             self._wait_until_ready(service)
             yield
         finally:
-            os.killpg(service.pid, signal.SIGINT)
-            service.wait(30)
+            if service.poll() is None:
+                os.killpg(service.pid, signal.SIGINT)
+                service.wait(30)
 
     @property
     def log(self) -> str:
