@@ -117,7 +117,7 @@ def _read_operation(
         id=values["id"],
         change=change,
         toggle=toggle,
-        from_trash=op == "restore",
+        from_trash=op == "restore" or bool(values.get("permanent")),
         to_trash=op == "delete",
         if_match=values.get("if_match"),
     )

@@ -1,5 +1,6 @@
 """The operations on tasks, said once for both surfaces."""
 
+import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final, TypeVar
@@ -174,7 +175,7 @@ class TaskController(Controller):
         existing = _choice(found, errors, "existing", ("skip", "update"))
         dry_run = _choice(found, errors, "dry_run", ("false", "true")) == "true"
         key = await _idempotency_key(request, errors)
-        imports = read_import(document, _of(request).bodies, errors)
+        imports = await asyncio.to_thread(read_import, document, _of(request).bodies, errors)
         _refuse(errors)
 
         async def work(tasks: TaskRepository) -> Answer[Imported]:
@@ -221,7 +222,7 @@ class TaskController(Controller):
         """Move a task to the trash, or remove it for good."""
         found, errors = listing.read_parameters(request.scope["query_string"], ("permanent",))
         permanent = _choice(found, errors, "permanent", ("false", "true")) == "true"
-        edit = self._wanted(request, errors, to_trash=True)
+        edit = self._wanted(request, errors, to_trash=True, from_trash=permanent)
         await self._edit(request, edit, for_good=permanent or _of(request).hard_delete)
         return Answer(None, 204)
 

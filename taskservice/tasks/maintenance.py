@@ -45,7 +45,6 @@ async def _purge_trash(session: AsyncSession, before: dt.datetime) -> int:
     doomed = (
         sa.select(tasks.c.id)
         .where(tasks.c.deleted_at < before)
-        .order_by(tasks.c.deleted_at)
         .limit(BATCH)
         .with_for_update(skip_locked=True)
         .cte("doomed")
@@ -123,6 +122,8 @@ async def purge_orphans(session: AsyncSession, users_table: str) -> Purged:
     orphans = (await session.scalars(sa.select(users.c.id).where(users.c.id.not_in(known)))).all()
     purged = Purged(users=len(orphans))
     for orphan in orphans:
+        # No request waits for this, and a user may have left much.
+        await session.execute(sa.text("SET LOCAL statement_timeout = 0"))
         # One user at a time, each locked first, as every writer does.
         await session.execute(sa.select(users.c.id).where(users.c.id == orphan).with_for_update())
         for table in (tasks, tombstones, idempotency_keys):

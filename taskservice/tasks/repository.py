@@ -294,9 +294,11 @@ def _edition() -> Statement:
 
 def _erasure() -> Statement:
     """Rows gone for good, from the list or the trash."""
-    erase = _rows_of_json("erase", position=sa.Integer(), id=sa.Uuid(), if_match=postgresql.ARRAY(sa.BigInteger))
+    erase = _rows_of_json(
+        "erase", position=sa.Integer(), id=sa.Uuid(), from_trash=sa.Boolean(), if_match=postgresql.ARRAY(sa.BigInteger)
+    )
     owner = _locked_owner()
-    old = _locked_tasks(owner, erase)
+    old = _locked_tasks(owner, erase, sa.or_(erase.c.from_trash, tasks.c.deleted_at.is_(None)))
     found = (
         sa.select(
             *(old.c[column.name] for column in COLUMNS),
@@ -422,8 +424,9 @@ _encode: Final = msgspec.json.Encoder().encode
 class TaskRepository(SQLAlchemyAsyncRepository[Task]):  # type: ignore[type-var] # SQLModel, which it supports at runtime
     """The tasks of all users, one user at a time.
 
-    What advanced-alchemy's repository brings works through its session, for maintenance. Requests take the methods
-    below: single statements, compiled at import, straight on the driver's connection, without an entity between.
+    The general methods of advanced-alchemy's repository work through its session, which opens a connection of its own
+    once one of them is called; no request does. Requests take the methods below: single statements, compiled at import,
+    straight on the driver's connection, without an entity in between.
     """
 
     model_type = Task
@@ -507,8 +510,11 @@ class TaskRepository(SQLAlchemyAsyncRepository[Task]):  # type: ignore[type-var]
         return await self._decide(_EDIT, owner, rows)
 
     async def erase(self, owner: str, edits: Sequence[Edit]) -> dict[int, Edited]:
-        """Remove for good, from the list or the trash."""
-        rows = [{"position": position, "id": edit.id, "if_match": edit.if_match} for position, edit in enumerate(edits)]
+        """Remove for good; with `from_trash` also what lies there."""
+        rows = [
+            {"position": position, "id": edit.id, "from_trash": edit.from_trash, "if_match": edit.if_match}
+            for position, edit in enumerate(edits)
+        ]
         return await self._decide(_ERASE, owner, rows)
 
     async def _decide(self, statement: Statement, owner: str, rows: list[dict[str, Any]]) -> dict[int, Edited]:

@@ -1,5 +1,6 @@
 """Bodies, strictly: of the right type and size, one JSON document in UTF-8, each name once."""
 
+import asyncio
 import json
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from litestar import Request
 from taskservice.problems import MalformedBody, UnsupportedMediaType
 
 JSON: Final = frozenset({"application/json"})
+LARGE: Final = 256 * 1024
 MERGE_PATCH: Final = JSON | {"application/merge-patch+json"}
 
 _decoder: Final = msgspec.json.Decoder()
@@ -35,7 +37,8 @@ async def read_json(request: Request[Any, Any, Any], media_types: frozenset[str]
     _check_media_type(request.scope, media_types)
     if not raw:
         raise MalformedBody("The body is empty")
-    return parse_json(raw)
+    # A large one would hold up everybody else's requests.
+    return parse_json(raw) if len(raw) < LARGE else await asyncio.to_thread(parse_json, raw)
 
 
 def parse_json(raw: bytes) -> Any:

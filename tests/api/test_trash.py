@@ -127,3 +127,19 @@ async def test_everything_of_a_user_can_be_erased(alice: Caller, bob: Caller) ->
     assert await alice.tasks() == (await alice.get("/trash")).json() == []
     assert await alice.service.rows("SELECT 1 FROM tasks WHERE user_id = $1", alice.user) == []
     assert await bob.tasks() == [his]
+
+
+async def test_what_is_in_the_trash_is_only_removed_by_permanent_deletion(services: Services) -> None:
+    """Also where the policy was `soft` when the task was deleted, and is `hard` now."""
+    soft = services.shared()
+    before = soft.user("carol-who-switches")
+    task = await before.create("Old letter")
+    await before.delete(f"/{task['id']}")
+    hard = services.start(database_url=soft.database_url, delete="hard")
+    now = hard.user("carol-who-switches")
+    assert_problem(await now.delete(f"/{task['id']}"), 404, "task-not-found")
+    batch = {"operations": [{"op": "delete", "id": task["id"]}]}
+    assert_problem(await now.post("/batch", json=batch), 404, "task-not-found")
+    assert (await now.delete(f"/{task['id']}?permanent=true")).status_code == 204
+    assert (await before.get("/trash")).json() == []
+    await hard.close()

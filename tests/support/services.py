@@ -234,7 +234,8 @@ class Services:
     async def stop(self) -> None:
         for service in self._started:
             await service.hang_up()
-        for service in self._shared.values():
+        # Also those that a failed test did not stop itself.
+        for service in self._started:
             service.ask_to_stop()
-        for service in self._shared.values():
+        for service in self._started:
             service.stop()
