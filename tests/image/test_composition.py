@@ -52,7 +52,7 @@ def directory() -> Iterator[Path]:
 @pytest.fixture
 def pooler_port(database_port: int, postgres: ThrowawayPostgres, directory: Path) -> Iterator[int]:
     if PROGRAM is None:
-        pytest.skip("PgBouncer is not installed")
+        pytest.skip("PgBouncer is not installed: apt-get install pgbouncer")
     port = free_port()
     # What differs from the composition is where things are, never how they work.
     ini = configuration("pgbouncer.ini")
