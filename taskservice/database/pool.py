@@ -228,6 +228,7 @@ class Pool:
             if self._outage is None:
                 self._outage = Outage()
                 self._in_background(self._heal(self._outage))
+                self._wake_all()  # in an outage they may wait for as long as they have
             self._say(self._outage, error)
             return None
 
@@ -289,6 +290,10 @@ class Pool:
                 waiter.set_result(None)
                 return
 
+    def _wake_all(self) -> None:
+        for _ in range(len(self._waiting)):
+            self._wake_one()
+
     # ---- outages
 
     async def _heal(self, outage: Outage) -> None:
@@ -300,8 +305,7 @@ class Pool:
             self._return(connection)
         else:
             connection.terminate()
-        for _ in range(len(self._waiting)):
-            self._wake_one()
+        self._wake_all()
 
     def _say(self, outage: Outage, error: Exception) -> None:
         """Each trouble once in an outage, however many requests meet it."""

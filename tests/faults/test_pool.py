@@ -146,3 +146,14 @@ async def test_a_transaction_begins_on_a_connection_that_works(pool: Pool, wire:
     wire.reset()
     async with pool.transaction() as transaction:
         assert await transaction.fetchrow("SELECT 7", ()) == (7,)
+
+
+async def test_whoever_waited_for_a_place_when_an_outage_began_may_wait_as_long_as_the_others(
+    pool: Pool, wire: Wire
+) -> None:
+    """Without an outage nobody waits longer than half the deadline; this one ends after that."""
+    wire.cut()
+    asking = [asyncio.create_task(pool.fetch("SELECT 1", ())) for _ in range(20)]
+    await asyncio.sleep(DEADLINE * 0.6)
+    await wire.mend()
+    assert [rows[0][0] for rows in await asyncio.gather(*asking)] == [1] * 20
