@@ -25,7 +25,7 @@ for package in distributions(path=["/srv/venv/lib/python%d.%d/site-packages" % _
 @pytest.fixture(scope="module")
 def image() -> Iterator[Image]:
     if lacking := missing():
-        pytest.skip(f"building an image takes {', '.join(lacking)}")
+        pytest.skip(f"building an image takes {', '.join(lacking)}: as root, apt-get install buildah debootstrap")
     image = Image()
     yield image
     image.remove()
