@@ -16,7 +16,6 @@ from taskservice.database.bringup import BringUp, migrations_config
 from taskservice.database.pool import Pool
 from taskservice.database.server import DatabaseServer
 from taskservice.database.session import new_session
-from taskservice.database.urls import BadDatabaseUrl
 from taskservice.identity.middleware import Authentication
 from taskservice.identity.tokens import TokenVerifier
 from taskservice.identity.users import RegisteredUsers
@@ -30,6 +29,7 @@ from taskservice.web.cors import Cors
 from taskservice.web.docs import docs_routes, openapi_config
 from taskservice.web.health import READY_SECONDS, health_routes
 from taskservice.web.methods import DerivedMethods
+from taskservice.web.paths import PathNames
 from taskservice.web.problem_documents import problem_response
 from taskservice.web.request_log import RequestLog, configure_logging, remember_cause
 from taskservice.web.tracing import traced
@@ -44,7 +44,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         settings = settings or load_settings()
         server = DatabaseServer(settings)
         verifier = TokenVerifier(settings)
-    except (SettingsError, BadDatabaseUrl) as error:
+    except SettingsError as error:
         print(f"taskservice cannot start:\n{error}", file=sys.stderr)  # noqa: T201 (there is no log yet)
         raise SystemExit(2) from None
     log = configure_logging(settings)
@@ -105,7 +105,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         debug=False,
     )
     app.on_shutdown.append(log.flush)
-    inner: Any = DerivedMethods(app.asgi_handler)
+    inner: Any = DerivedMethods(PathNames(app.asgi_handler))
     outer = traced(Cors(inner, settings.cors_origins, settings.cors_origin_regex))
     app.asgi_handler = RequestLog(outer, log, observe=observe)
     return app

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 from urllib.parse import quote, unquote
 
-from sqlalchemy import URL
-
 APPLICATION_NAME: Final = "taskservice"
 DEFAULT_PORT: Final = 5432
 SUPABASE_TRANSACTION_PORT: Final = 6543
@@ -90,36 +88,21 @@ class ConnectionTarget:
             arguments["statement_cache_size"] = 0
         return arguments
 
-    @property
-    def sqlalchemy_url(self) -> URL:
-        """For Alembic; incomplete without `sqlalchemy_connect_args`."""
-        host, port = (None, None) if self.is_socket else (self.host, self.port)
-        return URL.create("postgresql+asyncpg", self.user, self.password, host, port, self.database)
 
-    def sqlalchemy_connect_args(self, session: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """The `connect_args` that belong to `sqlalchemy_url`."""
-        arguments = self.asyncpg_arguments(session)
-        said_by_the_url = ["user", "password", "database", *([] if self.is_socket else ["host", "port"])]
-        for name in said_by_the_url:
-            del arguments[name]
-        if self.pooled:
-            arguments["prepared_statement_cache_size"] = 0
-        return arguments
-
-
-def read_database_url(
-    url: str, *, variable: str = "DATABASE_URL", pooler: Pooler = "auto", direct_url: str | None = None
-) -> ConnectionTarget:
-    """The target of `url`, which came from `variable`; `direct_url` from DATABASE_DIRECT_URL. Raises BadDatabaseUrl."""
+def read_database_url(url: str, *, variable: str = "DATABASE_URL", pooler: Pooler = "auto") -> ConnectionTarget:
+    """The target of `url`, which came from `variable`. Raises `BadDatabaseUrl`."""
     target = _Reader(variable).read(url, pooler)
-    if direct_url is not None:
-        direct = _Reader("DATABASE_DIRECT_URL").read(direct_url, "auto" if pooler == "auto" else "false")
-        if direct.pooled:
-            raise BadDatabaseUrl(
-                "DATABASE_DIRECT_URL: is the address of a pooler; migrations need the database's own, without '-pooler'"
-            )
-        return replace(target, direct_target=direct)
     return replace(target, direct_target=_derived_direct(target)) if target.pooled else target
+
+
+def read_direct_url(url: str, *, pooler: Pooler = "auto") -> ConnectionTarget:
+    """The target of DATABASE_DIRECT_URL, for `direct_target` of another one. Raises `BadDatabaseUrl`."""
+    target = _Reader("DATABASE_DIRECT_URL").read(url, "auto" if pooler == "auto" else "false")
+    if target.pooled:
+        raise BadDatabaseUrl(
+            "DATABASE_DIRECT_URL: is the address of a pooler; migrations need the database's own, without '-pooler'"
+        )
+    return target
 
 
 def _is_pooler(host: str, port: int) -> bool:

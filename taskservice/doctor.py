@@ -12,7 +12,6 @@ from taskservice.database.embedded import EmbeddedPostgresError
 from taskservice.database.failures import describe
 from taskservice.database.migrations import HEAD
 from taskservice.database.server import DatabaseServer
-from taskservice.database.urls import BadDatabaseUrl
 from taskservice.identity.explain import explain
 from taskservice.identity.jwks import FetchError, IssuerKeys
 from taskservice.identity.tokens import TokenVerifier
@@ -39,8 +38,6 @@ async def examine(token: str | None = None) -> list[Finding]:
         TokenVerifier(settings)
     except SettingsError as error:
         return [Finding(False, "settings", problem, "docs/configuration.md lists all") for problem in error.problems]
-    except BadDatabaseUrl as error:
-        return [Finding(False, "settings", str(error), "paste the URL as your provider prints it")]
     findings = [Finding(True, "settings", f"{settings.env}, {len(settings.warnings)} warnings")]
     findings += [Finding(False, "settings", warning) for warning in settings.warnings]
     try:

@@ -3,6 +3,7 @@
 Environment over `.env` over `litestar.toml`. `docs/configuration.md` and `.env.example` are made from `SETTINGS`.
 """
 
+import dataclasses
 import io
 import json
 import os
@@ -19,6 +20,8 @@ from dotenv.parser import parse_stream
 from msgspec import Struct
 
 from taskservice import rules
+from taskservice.database_url import BadDatabaseUrl, ConnectionTarget, Pooler, read_database_url, read_direct_url
+from taskservice.identity.keys import may_be_secret
 
 PREFIX: Final = "TASKSERVICE_"
 SECRET_MIN_BYTES: Final = 32
@@ -41,9 +44,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     env: Literal["development", "production"]
     data_dir: Path
-    database_url: str | None
-    database_direct_url: str | None
-    database_pooler: Literal["auto", "true", "false"]
+    database: ConnectionTarget | None
+    database_pooler: Pooler
     database_connections: int
     database_deadline: float
     migrate: bool
@@ -363,13 +365,14 @@ def _checked(values: dict[str, Any], given: set[str], problems: list[str]) -> Se
         )
     keys = dict.fromkeys((*(values["BETTER_AUTH_SECRETS"] or ()), *filter(None, [values["BETTER_AUTH_SECRET"]])))
     for secret in keys:
-        weakness = _weakness(secret)
-        if weakness:
-            variable = "BETTER_AUTH_SECRET" if secret == values["BETTER_AUTH_SECRET"] else "BETTER_AUTH_SECRETS"
+        variable = "BETTER_AUTH_SECRET" if secret == values["BETTER_AUTH_SECRET"] else "BETTER_AUTH_SECRETS"
+        if not may_be_secret(secret):
+            problems.append(f"{variable}: this is a public key, a certificate or a JWK, not a shared secret")
+        elif weakness := _weakness(secret):
             (problems if production else warnings).append(f"{variable}: {weakness}")
     if production and given.isdisjoint(KEY_SOURCES):
         problems.append("BETTER_AUTH_SECRET: set it or BETTER_AUTH_URL; production does not make up a key")
-    database_url = values["DATABASE_URL"] or values["NEON_DB_URL"]
+    database = _database(values, problems)
     if production and given.isdisjoint({"DATABASE_URL", "NEON_DB_URL"}):
         problems.append("DATABASE_URL: set it or NEON_DB_URL; production does not run on the embedded database")
     if problems:
@@ -379,8 +382,7 @@ def _checked(values: dict[str, Any], given: set[str], problems: list[str]) -> Se
         keys[_development_secret(values["TASKSERVICE_DATA_DIR"])] = None
     return Settings(
         **{setting.key: values[setting.variable] for setting in SETTINGS if setting.key and setting.key in _PLAIN},
-        database_url=database_url,
-        database_direct_url=values["DATABASE_DIRECT_URL"],
+        database=database,
         secrets=tuple(keys),
         better_auth_url=url,
         jwks_url=jwks_url,
@@ -391,6 +393,24 @@ def _checked(values: dict[str, Any], given: set[str], problems: list[str]) -> Se
 
 
 _PLAIN: Final = frozenset(Settings.__struct_fields__) - {"jwt_audience"}
+
+
+def _database(values: dict[str, Any], problems: list[str]) -> ConnectionTarget | None:
+    """Where the database is; None where no URL is given, or a bad one."""
+    pooler: Pooler = values["TASKSERVICE_DATABASE_POOLER"] or "auto"
+    target = direct = None
+    try:
+        if values["DATABASE_DIRECT_URL"]:
+            direct = read_direct_url(values["DATABASE_DIRECT_URL"], pooler=pooler)
+    except BadDatabaseUrl as error:
+        problems.append(str(error))
+    variable = "DATABASE_URL" if values["DATABASE_URL"] else "NEON_DB_URL"
+    try:
+        if values[variable]:
+            target = read_database_url(values[variable], variable=variable, pooler=pooler)
+    except BadDatabaseUrl as error:
+        problems.append(str(error))
+    return dataclasses.replace(target, direct_target=direct) if target and direct else target
 
 
 def _without_auth_path(url: str) -> str:

@@ -6,17 +6,19 @@ Runs beside the service, for as long as it takes: a database that is away at sta
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
+import asyncpg
 from advanced_alchemy.config.asyncio import AlembicAsyncConfig, SQLAlchemyAsyncConfig
-from sqlalchemy import NullPool
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from taskservice.database.failures import Failure, classify, describe
 from taskservice.database.migrations import DIRECTORY, HEAD, VERSION_TABLE
 from taskservice.database.pool import Pool
 from taskservice.database.reaching import Connection, reach
 from taskservice.database.server import DatabaseServer
+from taskservice.database.session import new_engine
 
 PAUSE: Final = 0.5
 """The service heals within a second of the database being usable again."""
@@ -122,15 +124,13 @@ def migrations_config(server: DatabaseServer) -> SQLAlchemyAsyncConfig:
     """What `litestar database …` works with. Only when it asks for the engine, the embedded server starts."""
 
     def create_engine(_url: str, **_options: Any) -> AsyncEngine:
-        target = server.start()
-        if target.direct is None:
+        direct = server.start().direct
+        if direct is None:
             raise SchemaMissing(
                 "DATABASE_DIRECT_URL: set it; migrations cannot run through a transaction-mode pooler, and the "
                 "database behind this one is not known"
             )
-        return create_async_engine(
-            target.direct.sqlalchemy_url, poolclass=NullPool, connect_args=target.direct.sqlalchemy_connect_args()
-        )
+        return new_engine(partial(asyncpg.connect, **direct.asyncpg_arguments()))
 
     return SQLAlchemyAsyncConfig(
         connection_string="postgresql+asyncpg://",

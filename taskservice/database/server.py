@@ -9,7 +9,7 @@ from typing import Any, Final
 import asyncpg
 
 from taskservice.database.reaching import CONNECT_SECONDS
-from taskservice.database.urls import ConnectionTarget, read_database_url
+from taskservice.database_url import ConnectionTarget, read_database_url
 from taskservice.settings import Settings
 
 log: Final = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ class DatabaseServer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._given = _given_target(settings)
+        self._given = settings.database
         self._embedded: Any = None
         self._starting = asyncio.Lock()
 
@@ -117,11 +117,3 @@ class DatabaseServer:
 
     def _embedded_target(self) -> ConnectionTarget:
         return read_database_url(self._embedded_server().url())
-
-
-def _given_target(settings: Settings) -> ConnectionTarget | None:
-    if settings.database_url is None:
-        return None
-    return read_database_url(
-        settings.database_url, pooler=settings.database_pooler, direct_url=settings.database_direct_url
-    )

@@ -1,6 +1,7 @@
 """What a known user may not do, whatever the task is."""
 
 from typing import Any
+from urllib.parse import unquote
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
@@ -10,5 +11,6 @@ from taskservice.problems import PathOwnerMismatch
 
 def requires_path_owner(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """`{user_id}` of the path must be the token's user, character by character."""
-    if connection.path_params["user_id"] != connection.scope["user"].user_id:
+    # `web.paths` left `%` and `/` encoded.
+    if unquote(connection.path_params["user_id"]) != connection.scope["user"].user_id:
         raise PathOwnerMismatch

@@ -7,10 +7,10 @@ import jwt
 from jwt.algorithms import Algorithm
 from msgspec import Struct
 
-from taskservice.settings import SettingsError
-
-NOT_A_SECRET: Final = "BETTER_AUTH_SECRET: this is a public key, a certificate or a JWK, not a shared secret"  # noqa: S105
 SHARED_SECRET_ALGORITHM: Final = "HS256"  # noqa: S105 (the name of an algorithm)
+
+
+_shared_secret: Final = jwt.PyJWS().get_algorithm_by_name(SHARED_SECRET_ALGORITHM)
 
 
 class Key(Struct, frozen=True):
@@ -40,15 +40,19 @@ class SharedSecrets:
     """The secrets shared with Better Auth. Every one verifies, so that they can be rotated without a gap."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
-        algorithm = jwt.PyJWS().get_algorithm_by_name(SHARED_SECRET_ALGORITHM)
-        try:
-            self.keys: Final = tuple(Key(algorithm, algorithm.prepare_key(secret)) for secret in secrets)
-        except jwt.InvalidKeyError:
-            # A public key as HMAC secret is what algorithm confusion is made of; PyJWT will not have it.
-            raise SettingsError([NOT_A_SECRET]) from None
+        self.keys: Final = tuple(Key(_shared_secret, _shared_secret.prepare_key(secret)) for secret in secrets)
 
     def at_hand(self, algorithm: str, kid: str | None) -> Sequence[Key]:
         return self.keys
 
     async def obtain(self, algorithm: str, kid: str | None) -> Sequence[Key]:
         return self.at_hand(algorithm, kid)
+
+
+def may_be_secret(text: str) -> bool:
+    """Not a public key, a certificate or a JWK: algorithm confusion is made of those, and PyJWT refuses them."""
+    try:
+        _shared_secret.prepare_key(text)
+    except jwt.InvalidKeyError:
+        return False
+    return True

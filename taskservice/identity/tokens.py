@@ -21,7 +21,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from taskservice import rules
 from taskservice.identity.jwks import ALGORITHMS, IssuerKeys
-from taskservice.identity.keys import NOT_A_SECRET, SHARED_SECRET_ALGORITHM, KeySource, SharedSecrets
+from taskservice.identity.keys import SHARED_SECRET_ALGORITHM, KeySource, SharedSecrets
 from taskservice.problems import InvalidToken, Problem, TokenExpired
 from taskservice.settings import Settings, SettingsError, origin_of
 
@@ -289,10 +289,7 @@ def issue_token(
     with warnings.catch_warnings():
         # The settings have warned of a short secret, or refused it.
         warnings.simplefilter("ignore", InsecureKeyLengthWarning)
-        try:
-            return jwt.encode(claims, settings.secrets[0], algorithm=SHARED_SECRET_ALGORITHM)
-        except jwt.InvalidKeyError:
-            raise ValueError(NOT_A_SECRET) from None
+        return jwt.encode(claims, settings.secrets[0], algorithm=SHARED_SECRET_ALGORITHM)
 
 
 # What would let a token bring its own key (RFC 8725, 3.1 and 3.10), or change what is signed.

@@ -17,7 +17,7 @@ READ_ONLY: Final = frozenset({"id", "user_id", "created_at", "updated_at", "comp
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _INSTANT = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]((?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?)"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]((?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]{1,9})?)"
     r"([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?",
     re.ASCII,
 )
@@ -98,11 +98,20 @@ def moment(value: Any) -> dt.date | dt.datetime:
             if _DATE.fullmatch(value):
                 return dt.date.fromisoformat(value)
             if found := _INSTANT.fullmatch(value):
-                date, time, offset = found.groups(default="Z")
-                return dt.datetime.fromisoformat(f"{date}T{time}{offset.upper()}").astimezone(dt.UTC)
+                return _in_utc(*found.groups(default="Z"))
         except (ValueError, OverflowError):
             pass
     raise Invalid("date", "must be a date (2026-12-01) or an RFC 3339 instant (2026-12-01T09:30:00Z)")
+
+
+def _in_utc(date: str, time: str, offset: str) -> dt.datetime:
+    at = dt.datetime.fromisoformat(f"{date}T{time.replace(':60', ':59')}{offset.upper()}").astimezone(dt.UTC)
+    if ":60" in time:
+        # A leap second ends a day of UTC. Nobody counts it, so it is the first one of the next day.
+        at += dt.timedelta(seconds=1)
+        if (at.hour, at.minute, at.second) != (0, 0, 0):
+            raise ValueError("no leap second")
+    return at
 
 
 def due_date(value: Any) -> dt.date | dt.datetime | None:

@@ -56,9 +56,9 @@ def _with_head(headers: Mapping[str, str]) -> dict[str, str]:
 def problem_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     problem = as_problem(error)
     state = request.scope.get("state", {})
-    document = problem.document(
-        instance=request.scope["path"][:1000], request_id=str(state.get("request_id", "unknown"))
-    )
+    # As it was sent, because an instance is a URI.
+    instance = request.scope["raw_path"][:1000].decode("latin-1")
+    document = problem.document(instance=instance, request_id=str(state.get("request_id", "unknown")))
     return Response(
         msgspec.json.encode(document), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
     )

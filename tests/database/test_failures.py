@@ -7,6 +7,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from taskservice.database.embedded import EmbeddedPostgres
 from taskservice.database.failures import Failure, classify, describe
-from taskservice.database.urls import read_database_url
+from taskservice.database_url import read_database_url
 from tests.support.tls import tls_in_front_of
 
 Connection = Any
@@ -330,8 +331,8 @@ class TestThroughSqlalchemy:
     async def test_what_asyncpg_said_decides(self, server: EmbeddedPostgres) -> None:
         target = read_database_url(server.url())
         engine = create_async_engine(
-            target.sqlalchemy_url,
-            connect_args=target.sqlalchemy_connect_args(),
+            "postgresql+asyncpg://",
+            async_creator=partial(asyncpg.connect, **target.asyncpg_arguments()),
             pool_size=1,
             max_overflow=0,
             pool_timeout=0.1,

@@ -22,16 +22,14 @@ from alembic.util import CommandError
 from hypothesis import HealthCheck, given
 from hypothesis import settings as search
 from hypothesis import strategies as st
-from sqlalchemy import NullPool
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from taskservice import app, rules
 from taskservice.database import bringup
 from taskservice.database.bringup import migrations_config, upgrade
 from taskservice.database.migrations import DIRECTORY, HEAD, VERSION_TABLE
 from taskservice.database.server import DatabaseServer
-from taskservice.database.session import new_session
+from taskservice.database.session import new_engine, new_session
 from taskservice.identity.tokens import Principal
 from taskservice.problems import FieldError
 from taskservice.settings import load_settings
@@ -149,10 +147,7 @@ async def test_the_tables_of_others_are_no_drift(database_url: str, connection: 
 
 async def test_constraints_are_those_of_the_tables(database_url: str, empty_database_url: str) -> None:
     """Alembic does not compare them, so they are: what the models say against what the migrations made."""
-    target = server_of(empty_database_url).start()
-    engine = create_async_engine(
-        target.sqlalchemy_url, connect_args=target.sqlalchemy_connect_args(), poolclass=NullPool
-    )
+    engine = new_engine(server_of(empty_database_url).connect)
     async with engine.begin() as made:
         await made.run_sync(Table.metadata.create_all)
     await engine.dispose()
