@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,8 @@ from bench.http import request
 from bench.processes import free_port
 from bench.reliability.database import KillablePostgres, running_pgbouncer, url_through, wired
 from bench.reliability.program import running_program
+from bench.tokens import SECRET
+from tests.support.commands import Operator
 
 IGNORED = "ignore_startup_parameters = statement_timeout, lock_timeout, idle_in_transaction_session_timeout"
 
@@ -90,3 +93,34 @@ async def test_a_database_that_goes_away_behind_the_pooler_is_503_and_heals(post
             # PgBouncer itself tries again only every second (`server_login_retry`).
             assert time.monotonic() - began < 3
             await asyncio.sleep(0.02)
+
+
+async def test_purges_go_through_the_pooler_side_by_side_with_requests(
+    postgres: KillablePostgres, tmp_path: Path
+) -> None:
+    port = free_port()
+    operator = Operator(tmp_path, DATABASE_URL=url_through(port), BETTER_AUTH_SECRET=SECRET)
+    operator.environment["TASKSERVICE_DATABASE_POOLER"] = "true"
+    async with (
+        wired(postgres) as wire,
+        running_pgbouncer(wire.port, port),
+        running_program(
+            database_url=url_through(port),
+            database_direct_url=url_through(wire.port),
+            taskservice_database_pooler="true",
+        ) as program,
+    ):
+        await program.once(request("POST", "/api/tasks", "hoarder", {"title": "live"}))
+        await postgres.execute(
+            "INSERT INTO tasks (id, user_id, title, revision, deleted_at) SELECT gen_random_uuid(), 'hoarder', 'x', n, "
+            "now() - interval '40 days' FROM generate_series(2, 20001) n",
+            "UPDATE users SET revision = 20001 WHERE id = 'hoarder'",
+        )
+        purges = [asyncio.to_thread(operator.litestar, "purge") for _ in range(3)]
+        waiting = asyncio.gather(*purges)
+        while not waiting.done():
+            reads = [program.once(request("GET", "/api/tasks", f"reader-{number}")) for number in range(20)]
+            assert {answer.status for answer in await asyncio.gather(*reads)} == {200}
+        outcomes = await waiting
+        assert {(outcome.code, outcome.err) for outcome in outcomes} == {(0, "")}
+        assert sum(int(outcome.out.partition(" ")[0]) for outcome in outcomes) == 20_000

@@ -141,7 +141,7 @@ async def test_a_new_token_is_signed_with_the_first_secret() -> None:
 @pytest.mark.parametrize("secret", [PUBLIC_KEY, '{"kty":"oct","k":"eHh4eHh4eHh4eHg"}'])
 def test_a_public_key_as_secret_is_a_wrong_setting(secret: str) -> None:
     with pytest.raises(SettingsError, match="BETTER_AUTH_SECRET: this is a public key"):
-        TokenVerifier(settings(BETTER_AUTH_SECRET=secret))
+        load_settings({"BETTER_AUTH_SECRET": secret})
 
 
 # ---- for whom
@@ -190,11 +190,6 @@ async def test_our_own_token_has_the_issuer_and_audience_that_are_asked_for() ->
 def test_no_token_is_made_that_would_be_refused(user_id: str) -> None:
     with pytest.raises(ValueError, match="printable"):
         issue_token(settings(), user_id)
-
-
-def test_no_token_is_signed_with_a_public_key() -> None:
-    with pytest.raises(ValueError, match="BETTER_AUTH_SECRET: this is a public key"):
-        issue_token(settings(BETTER_AUTH_SECRET=PUBLIC_KEY), "alice")
 
 
 def test_no_token_is_made_without_a_secret() -> None:

@@ -1,14 +1,16 @@
 """Every form of URL that providers print leads to the right connection, and no other is accepted in silence."""
 
 import ssl
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy.ext.asyncio import create_async_engine
 
-from taskservice.database.urls import BadDatabaseUrl, ConnectionTarget, read_database_url
+from taskservice.database.session import new_engine
+from taskservice.database_url import BadDatabaseUrl, ConnectionTarget, read_database_url, read_direct_url
+from taskservice.settings import load_settings
 from tests.support.postgres import ThrowawayPostgres
 from tests.support.tls import tls_in_front_of
 
@@ -99,8 +101,6 @@ class TestParts:
     def test_a_unix_socket_is_reached_by_its_directory(self, url: str) -> None:
         target = read_database_url(url)
         assert (target.host, target.port, target.database, target.ssl) == ("/run/Pg", 6000, "d", False)
-        assert target.sqlalchemy_url.host is None
-        assert target.sqlalchemy_connect_args()["host"] == "/run/Pg"
 
     def test_application_name_and_timeout_are_taken_from_the_url(self) -> None:
         arguments = read_database_url(
@@ -124,9 +124,6 @@ class TestPoolers:
         assert pooled["server_settings"] == {"application_name": "taskservice"}
         assert pooled["statement_cache_size"] == 0
 
-    def test_sqlalchemy_keeps_no_prepared_statements_through_a_pooler(self) -> None:
-        assert read_database_url(NEON).sqlalchemy_connect_args()["prepared_statement_cache_size"] == 0
-
     def test_the_setting_outranks_the_address(self) -> None:
         assert not read_database_url(NEON, pooler="false").pooled
         assert read_database_url(HEROKU, pooler="true").pooled
@@ -135,13 +132,15 @@ class TestPoolers:
         assert read_database_url(HEROKU, pooler="true").direct is None
 
     def test_a_direct_url_is_used_when_given(self) -> None:
-        target = read_database_url(HEROKU, pooler="true", direct_url="postgres://m:q@direct/d")
+        environ = {"DATABASE_URL": HEROKU, "TASKSERVICE_DATABASE_POOLER": "true", "BETTER_AUTH_SECRET": "x" * 32}
+        target = load_settings(environ | {"DATABASE_DIRECT_URL": "postgres://m:q@direct/d"}).database
+        assert target is not None
         assert target.direct is not None
         assert (target.direct.host, target.direct.user, target.direct.pooled) == ("direct", "m", False)
 
     def test_a_direct_url_that_is_a_pooler_is_refused(self) -> None:
         with pytest.raises(BadDatabaseUrl, match=r"^DATABASE_DIRECT_URL: .*pooler"):
-            read_database_url(HEROKU, direct_url=NEON)
+            read_direct_url(NEON)
 
 
 class TestEncryption:
@@ -212,7 +211,7 @@ class TestRefusals:
         assert target.redacted == (
             "postgresql://neondb_owner:***@ep-cool-darkness-123456-pooler.us-east-2.aws.neon.tech:5432/neondb"
         )
-        assert "npg_S3cr3t" not in repr(target) + str(target.sqlalchemy_url)
+        assert "npg_S3cr3t" not in repr(target)
 
 
 class TestRealConnections:
@@ -226,9 +225,9 @@ class TestRealConnections:
             await connection.close()
 
     @pytest.mark.parametrize("pooler", ["true", "false"])
-    async def test_sqlalchemy_takes_the_arguments(self, postgres: ThrowawayPostgres, pooler: Any) -> None:
+    async def test_sqlalchemy_takes_such_a_connection(self, postgres: ThrowawayPostgres, pooler: Any) -> None:
         target = read_database_url(postgres.url, pooler=pooler)
-        engine = create_async_engine(target.sqlalchemy_url, connect_args=target.sqlalchemy_connect_args())
+        engine = new_engine(partial(asyncpg.connect, **target.asyncpg_arguments()))
         async with engine.connect() as connection:
             assert (await connection.exec_driver_sql("select 1")).scalar() == 1
         await engine.dispose()

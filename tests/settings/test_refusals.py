@@ -24,7 +24,8 @@ def operator(tmp_path: Path) -> Operator:
 
 @pytest.mark.parametrize("start", STARTS)
 def test_every_way_to_start_says_everything_that_is_wrong(operator: Operator, start: str) -> None:
-    operator.dotenv(f"BETTER_AUTH_SECRET={PASSWORD}", "TASKSERVICE_RETENTION_DAYS=0")
+    url = f"postgresql://somebody:{PASSWORD}@db.example:port/tasks"
+    operator.dotenv(f"BETTER_AUTH_SECRET={PASSWORD}", "TASKSERVICE_RETENTION_DAYS=0", f"DATABASE_URL={url}")
     operator.toml('[litestar]\napp = "taskservice.app:create_app"\n[taskservice]\ntitel = "x"\n')
     outcome = operator.run(*STARTS[start], TASKSERVICE_ENV="production")
     assert [line.partition(": ")[0] for line in outcome.refused()] == [

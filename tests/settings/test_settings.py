@@ -35,6 +35,10 @@ def settings(directory: Path | None = None, /, **environ: str) -> Settings:
     return load_settings(SOUND | environ, directory)
 
 
+def host(found: Settings) -> str | None:
+    return found.database.host if found.database else None
+
+
 # ---- where a setting may stand
 
 
@@ -59,7 +63,7 @@ def test_without_a_directory_no_file_is_read(tmp_path: Path, monkeypatch: pytest
 def test_what_is_blank_is_not_set(tmp_path: Path, blank: str) -> None:
     (tmp_path / "litestar.toml").write_text('[taskservice]\ntitle = "generated"\njwt_issuer = ""\n')
     found = settings(tmp_path, TASKSERVICE_TITLE=blank, DATABASE_URL=blank, TASKSERVICE_RETENTION_DAYS=blank)
-    assert (found.title, found.database_url, found.retention_days, found.jwt_issuer) == ("generated", None, 30, None)
+    assert (found.title, found.database, found.retention_days, found.jwt_issuer) == ("generated", None, 30, None)
 
 
 def test_space_around_a_value_means_nothing() -> None:
@@ -75,7 +79,7 @@ def test_a_byte_order_mark_means_nothing(tmp_path: Path) -> None:
 def test_dotenv_may_be_written_as_shells_have_it(tmp_path: Path) -> None:
     lines = ["# a remark", "", "export TASKSERVICE_DELETE='hard' # why not", "X=1", f'DATABASE_URL="{DATABASE}"']
     (tmp_path / ".env").write_text("\n".join(lines))
-    assert (settings(tmp_path).delete, settings(tmp_path).database_url) == ("hard", DATABASE)
+    assert (settings(tmp_path).delete, host(settings(tmp_path))) == ("hard", "db.example")
 
 
 def test_toml_may_use_its_own_types(tmp_path: Path) -> None:
@@ -94,8 +98,8 @@ def test_toml_may_use_its_own_types(tmp_path: Path) -> None:
 
 
 def test_the_first_database_url_wins() -> None:
-    assert settings(NEON_DB_URL="postgres://neon/n").database_url == "postgres://neon/n"
-    assert settings(NEON_DB_URL="postgres://neon/n", DATABASE_URL=DATABASE).database_url == DATABASE
+    assert host(settings(NEON_DB_URL="postgres://neon/n")) == "neon"
+    assert host(settings(NEON_DB_URL="postgres://neon/n", DATABASE_URL=DATABASE)) == "db.example"
 
 
 @pytest.mark.parametrize(
@@ -171,11 +175,13 @@ def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
     )
     (tmp_path / ".env").write_text("TASKSERVICE_DELET=hard\nTASKSERVICE_METRICS=perhaps\n")
     lines = problems(
-        tmp_path, TASKSERVICE_ENV="production", TASKSERVICE_MIGRATE="x", BETTER_AUTH_SECRET="short", TASKSERVICE_X="1"
-    )
+        tmp_path, TASKSERVICE_ENV="production", TASKSERVICE_MIGRATE="x", BETTER_AUTH_SECRET="short", TASKSERVICE_X="1",
+        NEON_DB_URL="mysql://u@h/d", DATABASE_DIRECT_URL="postgresql://u@h:port/d",
+    )  # fmt: skip
     assert [line.partition(": ")[0] for line in lines] == [
         "litestar.toml", "litestar.toml", "litestar.toml", "TASKSERVICE_DELET", "TASKSERVICE_X", "TASKSERVICE_MIGRATE",
-        "TASKSERVICE_METRICS", "TASKSERVICE_RETENTION_DAYS", "BETTER_AUTH_SECRET", "DATABASE_URL",
+        "TASKSERVICE_METRICS", "TASKSERVICE_RETENTION_DAYS", "BETTER_AUTH_SECRET",
+        "DATABASE_DIRECT_URL", "NEON_DB_URL",
     ]  # fmt: skip
 
 

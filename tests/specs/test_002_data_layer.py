@@ -269,7 +269,8 @@ async def test_fr008_requests_and_answers_are_validated(alice: Caller) -> None:
 
 def test_fr009_secrets_and_database_come_from_the_environment() -> None:
     settings = load_settings({"DATABASE_URL": "postgresql://somewhere/db", "BETTER_AUTH_SECRET": SECRET})
-    assert (settings.database_url, settings.secrets) == ("postgresql://somewhere/db", (SECRET,))
+    assert settings.database is not None
+    assert (settings.database.host, settings.database.database, settings.secrets) == ("somewhere", "db", (SECRET,))
 
 
 async def test_fr010_errors_are_handled_and_logged_with_their_cause(
