@@ -82,6 +82,8 @@ def run(  # noqa: PLR0913 (the options of a command)
         # Nothing of what is loaded by now will ever be garbage, and forked workers share what nobody touches.
         gc.collect()
         gc.freeze()
+        # Requests leave next to no cycles behind, and looking for some every 700 objects was a twentieth of the work.
+        gc.set_threshold(10_000, 20, 20)
 
         def serve(beat: Beat | None = None) -> None:
             config = uvicorn_config(env.app, **options)

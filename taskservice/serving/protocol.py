@@ -4,10 +4,14 @@ Time is watched by one sweep a second over all connections (`Server`), which cos
 keep-alive timers, two per request, are not used.
 """
 
+import asyncio
 import logging
+import re
+from collections import deque
 from enum import Enum, auto
 from math import inf
 from typing import Any, Final
+from urllib.parse import unquote
 
 import httptools
 import msgspec
@@ -16,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from taskservice.problems import BadRequest, HeadersTooLarge, Problem, RequestTimeout, UriTooLong
+from taskservice.serving.exchange import Exchange
 
 URL_MAX: Final = 8 * 1024
 HEAD_MAX: Final = 16 * 1024
@@ -27,6 +32,8 @@ ANSWER_SECONDS: Final = 30
 LINGER_SECONDS: Final = 2
 """So long is the rest of a refused request read and thrown away. Closing at once would reset the connection, and the
 client would never see why."""
+
+_METHOD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32})(?= [^ ])")
 
 log: Final = logging.getLogger(__name__)
 
@@ -52,13 +59,18 @@ class State(ServerState):
 
 class Protocol(HttpToolsProtocol):
     server_state: State
+    cycle: Exchange  # type: ignore[assignment]
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.url = b""
+        self._queue: deque[Exchange] = deque()
         self._phase = Phase.IDLE
         self._until: float = self.server_state.now + HEAD_SECONDS
         self._head_bytes = 0
+        self._received = 0
+        """Since the piece in which this head began: no fewer bytes than the head has."""
+        self._method = b""
         self._problem: Problem | None = None
         self._unsent: float = 0
         self._unsent_until: float = inf
@@ -68,12 +80,20 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._phase is Phase.REFUSED:
             return
-        was_in_head = self._phase is Phase.HEAD
+        phase, exchange = self._phase, self.cycle
+        was_in_head = phase is Phase.HEAD
+        self._received = len(data) + (self._received if was_in_head else 0)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             # Answered as the plain request it is. What follows it may be in that other protocol and is not read.
             self.cycle.keep_alive = False
+        except httptools.HttpParserInvalidMethodError:
+            unknown = _METHOD.match(data) if phase is Phase.IDLE and self.cycle is exchange else None
+            if unknown is None:
+                self._refuse(BadRequest())
+            else:
+                self._read_as_stand_in(unknown[1], data[unknown.end() :])
         except httptools.HttpParserError:
             self._refuse(self._problem or BadRequest())
         else:
@@ -82,24 +102,83 @@ class Protocol(HttpToolsProtocol):
                 if self._head_bytes > HEAD_MAX:
                     self._refuse(UriTooLong() if len(self.url) > URL_MAX else HeadersTooLarge())
 
+    def _read_as_stand_in(self, method: bytes, rest: bytes) -> None:
+        """The parser knows some methods only. What a path allows instead of another one, the router has to say."""
+        self._method = method
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"TRACE" + rest)
+
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self._phase = Phase.HEAD
         self._until = self.server_state.now + HEAD_SECONDS
         self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
+        if self._received > URL_MAX:  # else there is nothing to look at
+            self._check_head()
+        self._begin_exchange()
+        self._phase = Phase.BODY
+        self._until = self.server_state.now + BODY_SECONDS
+
+    def _check_head(self) -> None:
         if len(self.url) > URL_MAX:
             self._problem = UriTooLong()
-        elif len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers]) > HEAD_MAX:
+        elif len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > HEAD_MAX:
             self._problem = HeadersTooLarge()
         if self._problem is not None:
             raise self._problem  # stops the parser; `data_received` answers
-        super().on_headers_complete()
-        self._phase = Phase.BODY
-        self._until = self.server_state.now + BODY_SECONDS
-        if self.server_state.draining:
-            self.cycle.keep_alive = False
+
+    def _begin_exchange(self) -> None:
+        raw_path, _, query = self.url.partition(b"?")
+        if raw_path[:1] != b"/" or b"#" in self.url:
+            # A proxy's form of an address (`GET http://host/path`), or one with a fragment.
+            parsed = httptools.parse_url(self.url)
+            raw_path, query = parsed.path or b"/", parsed.query or b""
+        path = raw_path.decode("ascii")
+        method, self._method = self._method or self.parser.get_method(), b""
+        version = self.parser.get_http_version()
+        scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme or "http",
+            "method": method.decode("ascii"),
+            "root_path": "",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+        }
+        state, former = self.server_state, self.cycle
+        self.cycle = Exchange(
+            scope,
+            self.transport,
+            self.flow,
+            state.default_headers,
+            self.on_response_complete,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive() and not state.draining,
+            wants_100=self.expect_100_continue,
+        )
+        if former is None or former.response_complete:
+            self._start(self.cycle)
+        else:
+            # Answers go out in the order of the requests: this one waits for its turn.
+            self.flow.pause_reading()
+            self._queue.append(self.cycle)
+
+    def _start(self, exchange: Exchange) -> None:
+        self.tasks.add(self.loop.create_task(self._run(exchange)))
+
+    async def _run(self, exchange: Exchange) -> None:
+        try:
+            await exchange.run(self.app)
+        finally:
+            # Not in a callback of the task, which would have to be scheduled.
+            self.tasks.discard(asyncio.current_task(self.loop))
 
     # ---- time
 
@@ -117,8 +196,8 @@ class Protocol(HttpToolsProtocol):
             self._unsent = self._unsent_until = 0  # measured by the next sweep, should it still be there
             return
         self.flow.resume_reading()
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+        if self._queue:
+            self._start(self._queue.popleft())
         elif self._phase is Phase.ANSWER:
             self._wait_for_next()
 
@@ -169,7 +248,7 @@ class Protocol(HttpToolsProtocol):
         cycle = self.cycle
         log.info("refused a request with %d: %s", problem.status, problem.detail)
         if cycle is not None and not cycle.response_complete:
-            if self._phase is not Phase.BODY or self.pipeline or cycle.response_started:
+            if self._phase is not Phase.BODY or self._queue or cycle.response_started:
                 # An earlier request is still being answered, or this one is: that answer is the last.
                 cycle.keep_alive = False
                 self.flow.pause_reading()

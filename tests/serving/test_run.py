@@ -54,6 +54,7 @@ def test_bad_settings_are_one_line_each_and_no_traceback(way: list[str], tmp_pat
         "taskservice cannot start:",
         "TASKSERVICE_TITEL: no such setting, did you mean TASKSERVICE_TITLE?",
         "TASKSERVICE_DELETE: must be one of soft, hard",
+        "DATABASE_URL: must begin with postgresql:// or postgres://",
     ]
     assert "a-secret-word" not in ended.stdout + ended.stderr
 

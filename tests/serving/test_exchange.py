@@ -1,0 +1,161 @@
+"""What the application says, as it stands on the wire: whole, or not at all."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from taskservice.serving.server import Server, uvicorn_config
+from tests.support.talk import talking
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+def sized(length: int) -> tuple[bytes, bytes]:
+    return (b"content-length", b"%d" % length)
+
+
+# Status, headers, pieces of the body.
+ANSWERS: dict[str, tuple[int, list[tuple[bytes, bytes]], list[bytes]]] = {
+    "/streamed": (200, [], [b"one", b"", b"two"]),
+    "/sized": (200, [sized(5)], [b"hello"]),
+    "/slow": (200, [sized(4)], [b"slow"]),
+    "/last": (200, [sized(3), (b"connection", b"close")], [b"bye"]),
+    "/nothing": (204, [], [b""]),
+    "/unchanged": (304, [(b"etag", b'"7"')], [b""]),
+    "/injected": (200, [sized(0), (b"location", b"/a\r\nset-cookie: a=b")], [b""]),
+    "/late": (200, [sized(8)], [b"half", b""]),
+    "/long": (200, [sized(3)], [b"too long"]),
+    "/torn": (200, [], [b"half"]),
+}
+
+
+async def answer(path: str, receive: Any, send: Send) -> None:
+    if path == "/crash":
+        raise ValueError("hunter2")
+    if path == "/silent":
+        return
+    if path == "/slow":
+        await asyncio.sleep(0.2)
+    if path == "/body":
+        body = (await receive())["body"]
+        status, headers, pieces = 200, [sized(len(body))], [body]
+    else:
+        status, headers, pieces = ANSWERS[path]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    for place, piece in enumerate(pieces, start=1):
+        await send({"type": "http.response.body", "body": piece, "more_body": place < len(pieces) or path == "/torn"})
+    if path == "/torn":
+        raise ValueError("hunter2")
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "http":
+        scope["state"]["request_id"] = "the-id"
+        await answer(scope["path"], receive, send)
+        return
+    for _ in range(2):
+        message = await receive()
+        await send({"type": message["type"] + ".complete"})
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    server = Server(uvicorn_config(app, port=0))
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    await serving
+
+
+def asking(path: str, method: str = "GET", head: bytes = b"", version: str = "1.1") -> bytes:
+    return f"{method} {path} HTTP/{version}\r\nhost: a\r\n".encode() + head + b"\r\n"
+
+
+async def test_what_is_streamed_comes_in_chunks(port: int) -> None:
+    async with talking(port) as talk:
+        talk.say(asking("/streamed"))
+        status, headers = await talk.head()
+        assert (status, headers["transfer-encoding"]) == (200, "chunked")
+        assert "content-length" not in headers
+        assert await talk.reader.readuntil(b"0\r\n\r\n") == b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(("path", "status"), [("/nothing", 204), ("/unchanged", 304)])
+async def test_what_has_no_body_is_not_framed_and_the_connection_goes_on(port: int, path: str, status: int) -> None:
+    async with talking(port) as talk:
+        talk.say(asking(path))
+        answered, headers = await talk.head()
+        assert answered == status
+        assert not {"content-length", "transfer-encoding", "connection"} & headers.keys()
+        assert "date" in headers
+        talk.say(asking("/last"))
+        assert (await talk.head())[0] == 200
+        assert await talk.rest() == b"bye"
+
+
+@pytest.mark.parametrize("path", ["/sized", "/streamed"])
+async def test_head_is_answered_without_a_body(port: int, path: str) -> None:
+    async with talking(port) as talk:
+        talk.say(asking(path, "HEAD"))
+        assert (await talk.head())[0] == 200
+        talk.say(asking("/last"))
+        assert (await talk.head())[0] == 200
+        assert await talk.rest() == b"bye"
+
+
+@pytest.mark.parametrize(("head", "version"), [(b"connection: close\r\n", "1.1"), (b"", "1.0")])
+async def test_a_client_that_wants_no_more_is_hung_up_on(port: int, head: bytes, version: str) -> None:
+    async with talking(port) as talk:
+        talk.say(asking("/sized", head=head, version=version))
+        assert (await talk.head())[1]["connection"] == "close"
+        assert await talk.rest() == b"hello"
+
+
+async def test_requests_that_come_together_are_answered_in_their_order(port: int) -> None:
+    async with talking(port) as talk:
+        for path in ("/slow", "/sized", "/slow", "/last"):
+            talk.say(asking(path))
+        bodies = [(await talk.answer())[2] for _ in range(4)]
+        assert bodies == [b"slow", b"hello", b"slow", b"bye"]
+
+
+async def test_a_client_that_waits_to_be_asked_for_its_body_is_asked_when_it_is_read(port: int) -> None:
+    async with talking(port) as talk:
+        talk.say(asking("/body", "POST", b"expect: 100-continue\r\ncontent-length: 2\r\n"))
+        assert await talk.head() == (100, {})
+        talk.writer.write(b"hi")
+        assert (await talk.head())[0] == 200
+        assert await talk.reader.readexactly(2) == b"hi"
+        # Not if the answer does not depend on it.
+        talk.say(asking("/last", "POST", b"expect: 100-continue\r\ncontent-length: 2\r\n"))
+        assert (await talk.head())[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/injected", "/crash", "/silent"])
+async def test_an_answer_that_cannot_be_is_a_500_that_says_nothing(
+    port: int, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with talking(port) as talk:
+        talk.say(asking(path))
+        status, headers = await talk.head()
+        body = await talk.rest()
+    assert (status, headers["content-type"], headers["connection"]) == (500, "application/problem+json", "close")
+    assert (headers["x-request-id"], "set-cookie" in headers) == ("the-id", False)
+    assert json.loads(body)["code"] == "internal-error"
+    assert b"hunter2" not in body
+    assert "not answered in full" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/late", "/long", "/torn"])
+async def test_an_answer_that_breaks_off_does_not_look_whole(port: int, path: str) -> None:
+    async with talking(port) as talk:
+        talk.say(asking(path))
+        sent = await talk.rest()
+    assert b"too long" not in sent
+    assert not sent.endswith(b"0\r\n\r\n")
+    assert sent.count(b"HTTP/1.1") <= 1
