@@ -1,16 +1,30 @@
 """What a signature is checked with. Each algorithm belongs to one source of keys, and no header can choose another."""
 
+import hmac
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 import jwt
-from jwt.algorithms import Algorithm
+from jwt.algorithms import Algorithm, HMACAlgorithm
 from msgspec import Struct
 
 SHARED_SECRET_ALGORITHM: Final = "HS256"  # noqa: S105 (the name of an algorithm)
 
 
-_shared_secret: Final = jwt.PyJWS().get_algorithm_by_name(SHARED_SECRET_ALGORITHM)
+class _PreparedHmac(HMACAlgorithm):
+    """PyJWT's, which works anew for each token on what follows from the secret alone."""
+
+    def prepare_key(self, key: str | bytes) -> Any:
+        return hmac.new(super().prepare_key(key), digestmod=self.hash_alg)
+
+    def sign(self, msg: bytes, key: Any) -> bytes:
+        mac = key.copy()
+        mac.update(msg)
+        signature: bytes = mac.digest()
+        return signature
+
+
+_shared_secret: Final = _PreparedHmac(HMACAlgorithm.SHA256)
 
 
 class Key(Struct, frozen=True):

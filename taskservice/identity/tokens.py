@@ -161,7 +161,10 @@ class TokenVerifier:
             # A token that would be refused whatever its key is never makes us ask for one.
             self._principal(parts.payload, header, expected)
             keys = await source.obtain(header.alg, header.kid)
-        if not any(key.signed(parts.message, parts.signature) for key in keys):
+        for key in keys:
+            if key.signed(parts.message, parts.signature):
+                break
+        else:
             raise InvalidToken
         if len(self._headers) < HEADERS_REMEMBERED:
             # Only headers that a key holder signed, and those are few: a client cannot fill this.
