@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 import sqlalchemy as sa
-import uuid_utils.compat
+import uuid_utils
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
 from msgspec import UNSET, Struct, UnsetType
 from sqlalchemy.dialects import postgresql
@@ -541,7 +541,8 @@ def _creation_row(position: int, create: TaskCreate) -> dict[str, Any]:
     }
     if isinstance(create, TaskImport):
         return row | {"id": create.id, "created_at": create.created_at, "completed_at": create.completed_at}
-    return row | {"id": uuid_utils.compat.uuid7()}
+    row["id"] = str(uuid_utils.uuid7())
+    return row
 
 
 def _edit_row(position: int, edit: Edit) -> dict[str, Any]:
