@@ -23,7 +23,7 @@ from taskservice.migration_commands import MigrationCommands
 from taskservice.problems import Problem
 from taskservice.serving import RunCommand
 from taskservice.settings import Settings, SettingsError, load_settings
-from taskservice.tasks.controllers import TaskController, TaskService, UserTaskController
+from taskservice.tasks.controllers import TaskService, task_controllers
 from taskservice.tasks.repository import TaskRepository
 from taskservice.web.cors import Cors
 from taskservice.web.docs import docs_routes, openapi_config
@@ -81,7 +81,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
 
     observe = None
     routes: list[ControllerRouterHandler] = [
-        TaskController, UserTaskController, *health_routes(trouble), *docs_routes(settings),
+        *task_controllers(TaskService(settings, pool, tasks)), *health_routes(trouble), *docs_routes(settings),
     ]  # fmt: skip
     if settings.metrics:
         from taskservice.web.metrics import Metrics, metrics_route  # noqa: PLC0415 (slow to load, and optional)
@@ -97,9 +97,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         openapi_config=openapi_config(settings),
         plugins=[RunCommand(), MigrationCommands(migrations)],
         lifespan=[lifespan],
-        state=State(
-            {"task_service": TaskService(settings, pool, tasks), "database_server": server, "settings": settings}
-        ),
+        state=State({"database_server": server, "settings": settings}),
         request_max_body_size=rules.BODY_MAX,
         logging_config=None,
         debug=False,

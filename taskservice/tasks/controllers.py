@@ -29,6 +29,7 @@ from taskservice.tasks.shapes import Cleared, Task, TrashedTask, etag, task_from
 from taskservice.web.answers import Answer, Download, Header, etag_header
 from taskservice.web.body import MERGE_PATCH, read_json
 from taskservice.web.conditions import if_match, if_none_match, sent_as
+from taskservice.web.straight import Straight
 
 TRASH_IS_OFF: Final = (b"x-trash", b"off: the policy is delete = hard, deleted tasks are gone for good")
 
@@ -37,7 +38,7 @@ Answered = TypeVar("Answered")
 
 
 class TaskService:
-    """What the controllers work with; one for the app, at `app.state.task_service`."""
+    """What the controllers work with."""
 
     def __init__(self, settings: Settings, pool: Pool, tasks: TaskRepository) -> None:
         self.settings: Final = settings
@@ -48,17 +49,14 @@ class TaskService:
         self.hard_delete: Final = settings.delete == "hard"
 
 
-def _of(call: Call) -> TaskService:
-    service: TaskService = call.app.state.task_service
-    return service
-
-
 class TaskController(Controller):
     """The token surface: the tasks of the token's user."""
 
     path = "/api/tasks"
     tags = ["tasks"]  # noqa: RUF012 (Litestar's attribute)
+    middleware = [Straight]  # noqa: RUF012
     surface: ClassVar[Surface] = TOKEN_SURFACE
+    service: ClassVar[TaskService]
 
     # ---- many tasks
 
@@ -66,7 +64,7 @@ class TaskController(Controller):
     async def list_tasks(self, request: Call) -> Answer[list[Task]]:
         """The user's tasks: filtered, sorted, a page at a time."""
         question = listing.read_question(request.scope["query_string"], self.surface)
-        service, owner = _of(request), request.user.user_id
+        service, owner = self.service, request.user.user_id
         errors: list[FieldError] = []
         known = if_none_match(request.scope, errors)
         _refuse(errors)
@@ -86,7 +84,7 @@ class TaskController(Controller):
         document = await read_json(request)
         errors = _unknown_parameters(request)
         key = await _idempotency_key(request, errors)
-        create = _of(request).bodies.read_create(document, errors)
+        create = self.service.bodies.read_create(document, errors)
         if errors or create is None:
             raise ValidationFailed(errors)
 
@@ -95,7 +93,7 @@ class TaskController(Controller):
             location = b"%s/%s" % (_address(request).rstrip(b"/"), str(row[ID]).encode())
             return _task(request, row, 201, (b"location", location))
 
-        return await _once(request, key, work)
+        return await self._once(key, work)
 
     @delete("/", status_code=200)
     async def delete_all_tasks(self, request: Call) -> Answer[Cleared]:
@@ -105,7 +103,7 @@ class TaskController(Controller):
             message = "must be confirmed with confirm=all: every task is erased for good, the trash included"
             errors.append(Invalid("one_of", message, allowed=("all",)).at("confirm", "query"))
         _refuse(errors)
-        service = _of(request)
+        service = self.service
         async with service.pool.transaction() as transaction:
             return Answer(Cleared(*await service.tasks.within(transaction).clear(request.user)))
 
@@ -113,7 +111,7 @@ class TaskController(Controller):
     async def list_trash(self, request: Call) -> Answer[list[TrashedTask]]:
         """Deleted tasks that can still be restored, newest first."""
         question = listing.read_trash(request.scope["query_string"])
-        service, owner = _of(request), request.user.user_id
+        service, owner = self.service, request.user.user_id
         page = await service.tasks.page(owner, question)
         days = service.settings.retention_days
         headers = _link(request, question, page)
@@ -125,18 +123,17 @@ class TaskController(Controller):
     async def run_batch(self, request: Call) -> Answer[BatchAnswer]:
         """Up to 100 operations, all or nothing."""
         document = await read_json(request)
-        service = _of(request)
+        service = self.service
         errors = _unknown_parameters(request)
         key = await _idempotency_key(request, errors)
         operations = read_batch(document, service.bodies, errors, hard_delete=service.hard_delete)
         _refuse(errors)
 
         async def work(tasks: TaskRepository) -> Answer[BatchAnswer]:
-            return Answer(
-                await carry_out(tasks, request.user, operations, reveals_foreign=self._reveals_foreign(service))
-            )
+            return Answer(await carry_out(tasks, request.user, operations, reveals_foreign=self._reveals_foreign()))
 
-        return await _once(request, key, work, always_transact=True)
+        # Creations alone are one statement, which happens whole or not at all by itself.
+        return await self._once(key, work, always_transact=any(operation.create is None for operation in operations))
 
     @get("/changes")
     async def list_changes(self, request: Call) -> Answer[ChangePage]:
@@ -146,7 +143,7 @@ class TaskController(Controller):
         position = read_position(found, errors)
         _refuse(errors)
         owner = request.user.user_id
-        page = await _of(request).tasks.changes(
+        page = await self.service.tasks.changes(
             owner, position.seen, limit=limit, deletions_after=position.deletions_after
         )
         return Answer(change_page(owner, position, page))
@@ -158,7 +155,7 @@ class TaskController(Controller):
         name = _choice(found, errors, "format", tuple(FORMATS))
         _refuse(errors)
         form = FORMATS[name]
-        pieces = export(_of(request).tasks, request.user.user_id, form)
+        pieces = export(self.service.tasks, request.user.user_id, form)
         attachment = f'attachment; filename="tasks.{form.extension}"'
         return Download(
             await anext(pieces),
@@ -175,13 +172,13 @@ class TaskController(Controller):
         existing = _choice(found, errors, "existing", ("skip", "update"))
         dry_run = _choice(found, errors, "dry_run", ("false", "true")) == "true"
         key = await _idempotency_key(request, errors)
-        imports = await asyncio.to_thread(read_import, document, _of(request).bodies, errors)
+        imports = await asyncio.to_thread(read_import, document, self.service.bodies, errors)
         _refuse(errors)
 
         async def work(tasks: TaskRepository) -> Answer[Imported]:
             return Answer(await take_in(tasks, request.user, imports, existing=existing, dry_run=dry_run))
 
-        return await _once(request, key, work, always_transact=True)
+        return await self._once(key, work, always_transact=True)
 
     # ---- one task
 
@@ -191,7 +188,7 @@ class TaskController(Controller):
         errors = _unknown_parameters(request)
         known = if_none_match(request.scope, errors)
         task_id = self._task_id(request, errors)
-        row = await _of(request).tasks.get_owned(request.user.user_id, task_id)
+        row = await self.service.tasks.get_owned(request.user.user_id, task_id)
         if row is None:
             raise await self._missing(request, task_id)
         if known is not None and known.includes(row[REVISION]):
@@ -214,7 +211,7 @@ class TaskController(Controller):
         toggle = not await request.body()
         document = None if toggle else await read_json(request, MERGE_PATCH)
         errors = _unknown_parameters(request)
-        change = None if toggle else _of(request).bodies.read_completion(document, errors)
+        change = None if toggle else self.service.bodies.read_completion(document, errors)
         return _task(request, await self._edit(request, self._wanted(request, errors, toggle=toggle, change=change)))
 
     @delete("/{task_id:str}")
@@ -223,7 +220,7 @@ class TaskController(Controller):
         found, errors = listing.read_parameters(request.scope["query_string"], ("permanent",))
         permanent = _choice(found, errors, "permanent", ("false", "true")) == "true"
         edit = self._wanted(request, errors, to_trash=True, from_trash=permanent)
-        await self._edit(request, edit, for_good=permanent or _of(request).hard_delete)
+        await self._edit(request, edit, for_good=permanent or self.service.hard_delete)
         return Answer(None, 204)
 
     @post("/{task_id:str}/restore", status_code=200, request_max_body_size=rules.BODY_MAX)
@@ -237,7 +234,7 @@ class TaskController(Controller):
         async def work(tasks: TaskRepository) -> Answer[Task]:
             return _task(request, await self._edit(request, edit, tasks))
 
-        return await _once(request, key, work)
+        return await self._once(key, work)
 
     # ---- what the surfaces answer differently
 
@@ -250,14 +247,14 @@ class TaskController(Controller):
         _refuse(errors)
         return task_id
 
-    def _reveals_foreign(self, service: TaskService) -> bool:
-        return service.settings.foreign_task == "403"
+    def _reveals_foreign(self) -> bool:
+        return self.service.settings.foreign_task == "403"
 
     # ---- shared steps
 
     async def _change(self, request: Call, document: Any) -> Answer[Task]:
         errors = _unknown_parameters(request)
-        change = _of(request).bodies.read_change(document, errors)
+        change = self.service.bodies.read_change(document, errors)
         return _task(request, await self._edit(request, self._wanted(request, errors, change=change)))
 
     def _wanted(self, request: Call, errors: list[FieldError], **what: Any) -> Edit:
@@ -268,7 +265,7 @@ class TaskController(Controller):
     async def _edit(
         self, request: Call, edit: Edit, tasks: TaskRepository | None = None, *, for_good: bool = False
     ) -> Row:
-        tasks = tasks or _of(request).tasks
+        tasks = tasks or self.service.tasks
         owner = request.user.user_id
         done: Edited | None = (await (tasks.erase if for_good else tasks.edit)(owner, [edit])).get(0)
         if done is None:
@@ -277,9 +274,30 @@ class TaskController(Controller):
             raise PreconditionFailed(etag(done.row[REVISION]))
         return done.row
 
+    async def _once(
+        self,
+        key: IdempotencyKey | None,
+        work: Callable[[TaskRepository], Awaitable[Answer[Answered]]],
+        *,
+        always_transact: bool = False,
+    ) -> Answer[Answered]:
+        """Do the work, or give the answer it gave the first time this `Idempotency-Key` came."""
+        service = self.service
+        if key is None:
+            if not always_transact:
+                return await work(service.tasks)
+            async with service.pool.transaction() as transaction:
+                return await work(service.tasks.within(transaction))
+        async with service.pool.transaction() as transaction:
+            kept = await key.first_answer(transaction)
+            if kept is not None:
+                return Answer.replay(kept.status, [*kept.headers, (b"idempotency-replayed", b"true")], kept.body)
+            answer = await work(service.tasks.within(transaction))
+            await key.keep(transaction, Kept(answer.status, list(answer.extra_headers), answer.body()))
+            return answer
+
     async def _missing(self, request: Call, task_id: uuid.UUID) -> TaskNotFound | ForeignTask:
-        service = _of(request)
-        if self._reveals_foreign(service) and await service.tasks.belongs_to_another(request.user.user_id, task_id):
+        if self._reveals_foreign() and await self.service.tasks.belongs_to_another(request.user.user_id, task_id):
             return ForeignTask()
         return TaskNotFound()
 
@@ -298,7 +316,7 @@ class UserTaskController(TaskController):
         except Invalid:
             raise TaskNotFound from None
 
-    def _reveals_foreign(self, service: TaskService) -> bool:
+    def _reveals_foreign(self) -> bool:
         return False
 
 
@@ -351,24 +369,6 @@ def _refuse(errors: list[FieldError]) -> None:
         raise ValidationFailed(errors)
 
 
-async def _once(
-    request: Call,
-    key: IdempotencyKey | None,
-    work: Callable[[TaskRepository], Awaitable[Answer[Answered]]],
-    *,
-    always_transact: bool = False,
-) -> Answer[Answered]:
-    """Do the work, or give the answer it gave the first time this `Idempotency-Key` came."""
-    service = _of(request)
-    if key is None:
-        if not always_transact:
-            return await work(service.tasks)
-        async with service.pool.transaction() as transaction:
-            return await work(service.tasks.within(transaction))
-    async with service.pool.transaction() as transaction:
-        kept = await key.first_answer(transaction)
-        if kept is not None:
-            return Answer.replay(kept.status, [*kept.headers, (b"idempotency-replayed", b"true")], kept.body)
-        answer = await work(service.tasks.within(transaction))
-        await key.keep(transaction, Kept(answer.status, list(answer.extra_headers), answer.body()))
-        return answer
+def task_controllers(service: TaskService) -> list[type[TaskController]]:
+    """Both surfaces, over this service."""
+    return [type(kind.__name__, (kind,), {"service": service}) for kind in (TaskController, UserTaskController)]

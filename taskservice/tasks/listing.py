@@ -10,6 +10,7 @@ import datetime as dt
 import hashlib
 import uuid
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo, available_timezones
@@ -189,18 +190,21 @@ MOMENTS: Final = (
 )  # fmt: skip
 DUE: Final = ("none", "any", "overdue", "today")
 PARAMETERS: Final = ("status", "completed", "priority", "due", "tz", *MOMENTS, "q", "sort", "limit", "cursor")
+REMEMBERED_MAX: Final = 256
 _REPEATABLE: Final = frozenset({"status", "priority"})
-
-_plain: Final[dict[Surface, Question]] = {}
 
 
 def read_question(query: bytes, surface: Surface) -> Question:
     """The question in a query string. Raises `ValidationFailed` with everything that is wrong with it."""
-    if not query:
-        plain = _plain.get(surface)
-        if plain is None:
-            plain = _plain[surface] = _Reading(b"", surface).question()
-        return plain
+    if len(query) > REMEMBERED_MAX or b"cursor=" in query:
+        return _Reading(query, surface).question()
+    question = _remembered(query, surface)
+    return _Reading(query, surface).question() if question.follows_clock else question
+
+
+@lru_cache(1024)
+def _remembered(query: bytes, surface: Surface) -> Question:
+    """Front ends ask the same few questions over and over; only cursors are new each time."""
     return _Reading(query, surface).question()
 
 

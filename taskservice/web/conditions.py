@@ -10,6 +10,8 @@ from taskservice.problems import FieldError
 from taskservice.tasks.fields import Invalid
 
 _TAG: Final = re.compile(rb'[ \t]*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*(?:,|$)')
+_OURS: Final = re.compile(rb'"([0-9]{1,18})"')
+"""What nearly all clients send: the one tag that they were given."""
 _RULE: Final = 'must be entity tags in double quotes, such as "7", or *'
 _REVISION: Final = re.compile(rb"[0-9]{1,18}")
 
@@ -40,8 +42,9 @@ def if_none_match(scope: Scope, errors: list[FieldError]) -> "Known | None":
     value = header(scope, b"if-none-match")
     if value is None:
         return None
-    is_any = value.strip() == b"*"
-    return Known(None if is_any else frozenset(tag for _, tag in _tags(value, "If-None-Match", errors)))
+    if value.strip() == b"*":
+        return Known(None)
+    return Known(frozenset(tag for _, tag in _tags(value, "If-None-Match", errors)))
 
 
 class Known(Struct, frozen=True):
@@ -53,8 +56,12 @@ class Known(Struct, frozen=True):
         return self.tags is None or b"%d" % revision in self.tags
 
 
-def _tags(value: bytes, name: str, errors: list[FieldError]) -> list[tuple[bytes, bytes]]:
-    found, place = [], 0
+def _tags(value: bytes, name: str, errors: list[FieldError]) -> list[tuple[bytes | None, bytes]]:
+    ours = _OURS.fullmatch(value)
+    if ours is not None:
+        return [(None, ours[1])]
+    found: list[tuple[bytes | None, bytes]] = []
+    place = 0
     while place < len(value):
         match = _TAG.match(value, place)
         if match is None:

@@ -1,6 +1,7 @@
 """Cross-origin requests: which pages may call, and what they may read. Outermost, so that errors carry it too."""
 
 import re
+from collections.abc import Awaitable
 from typing import Any, Final
 
 from litestar.enums import ScopeType
@@ -23,18 +24,16 @@ class Cors:
         self._any = "*" in origins
         self._pattern = re.compile(pattern) if pattern else None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != ScopeType.HTTP:
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         headers = scope["headers"]
         origin = next((value for name, value in headers if name == b"origin"), None)
         if origin is None:
-            await self._app(scope, receive, _with_headers(_VARY, send))
-        elif scope["method"] == "OPTIONS" and any(name == b"access-control-request-method" for name, _ in headers):
-            await self._answer_preflight(origin, send)
-        else:
-            await self._app(scope, receive, self._marking(origin, send))
+            return self._app(scope, receive, _with_headers(_VARY, send))
+        if scope["method"] == "OPTIONS" and any(name == b"access-control-request-method" for name, _ in headers):
+            return self._answer_preflight(origin, send)
+        return self._app(scope, receive, self._marking(origin, send))
 
     def _allows(self, origin: bytes) -> bool:
         return (

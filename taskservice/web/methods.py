@@ -1,5 +1,6 @@
 """HEAD and OPTIONS, which follow from the other methods of a path."""
 
+from collections.abc import Awaitable
 from typing import Any, Final, cast
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,21 +15,23 @@ class DerivedMethods:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         method = scope.get("method")
         if method == "HEAD":
-            # A copy: uvicorn looks at its own scope to know that no body may follow.
-            as_get = cast("Scope", {**scope, "method": "GET"})
-            try:
-                await self._app(as_get, receive, send)
-            finally:
-                # The log and the metrics look at the one that came.
-                scope.update({name: as_get.get(name) for name in ("path_template", "user")})  # type: ignore[typeddict-item]
-        elif method == "OPTIONS":
+            return self._as_get(scope, receive, send)
+        if method == "OPTIONS":
             # Not Litestar's own answer: it leaves methods out, and runs the guards of routes without a user.
-            await self._app(cast("Scope", {**scope, "method": _NOWHERE}), receive, _allowing(send))
-        else:
-            await self._app(scope, receive, send)
+            return self._app(cast("Scope", {**scope, "method": _NOWHERE}), receive, _allowing(send))
+        return self._app(scope, receive, send)
+
+    async def _as_get(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # A copy: the server looks at its own scope to know that no body may follow.
+        as_get = cast("Scope", {**scope, "method": "GET"})
+        try:
+            await self._app(as_get, receive, send)
+        finally:
+            # The log and the metrics look at the one that came.
+            scope.update({name: as_get.get(name) for name in ("path_template", "user")})  # type: ignore[typeddict-item]
 
 
 def _allowing(send: Send) -> Send:

@@ -5,7 +5,8 @@ Servers decode a path before anybody splits it, so that the `%2F` of a name beco
 """
 
 import re
-from typing import Any, Final
+from collections.abc import Awaitable
+from typing import Final
 from urllib.parse import unquote
 
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -19,10 +20,10 @@ class PathNames:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
-        path = scope["path"]
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if b"%" in scope["raw_path"]:
             parts = scope["raw_path"].decode("ascii").split("/")
-            path = "/".join(unquote(part).replace("%", "%25").replace("/", "%2F") for part in parts)
-        scope["path"] = _USER_TASKS.sub("/api/%74asks", path) if path.startswith("/api/tasks/tasks") else path
+            scope["path"] = "/".join(unquote(part).replace("%", "%25").replace("/", "%2F") for part in parts)
+        if scope["path"].startswith("/api/tasks/tasks"):
+            scope["path"] = _USER_TASKS.sub("/api/%74asks", scope["path"])
         return self._app(scope, receive, send)

@@ -13,7 +13,6 @@ import sys
 from asyncio import get_running_loop
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from threading import Lock
 from time import perf_counter
@@ -60,7 +59,10 @@ class RequestRecord(Spent):
         self.cause: BaseException | None = None
 
 
-current_request: Final[ContextVar[RequestRecord | None]] = ContextVar("current_request", default=None)
+def current_request() -> RequestRecord | None:
+    """The one that this code runs for."""
+    spent = spent_on_database.get()
+    return spent if isinstance(spent, RequestRecord) else None
 
 
 class AccessLine(msgspec.Struct, omit_defaults=True):
@@ -113,7 +115,7 @@ class Log(logging.Handler):
         self._flush_is_due = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        request = current_request.get()
+        request = current_request()
         error = record.exc_info[1] if record.exc_info else None
         try:
             message = record.getMessage()
@@ -214,8 +216,7 @@ class RequestLog:
                 message["headers"] = [*message.get("headers", ()), header]
             return send(message)
 
-        in_log = current_request.set(record)
-        in_pool = spent_on_database.set(record)
+        in_context = spent_on_database.set(record)
         try:
             await self._app(scope, receive, send_with_id)
         except BaseException as error:
@@ -224,8 +225,7 @@ class RequestLog:
             crashed = isinstance(error, Exception)
             raise
         finally:
-            current_request.reset(in_log)
-            spent_on_database.reset(in_pool)
+            spent_on_database.reset(in_context)
             if not status:
                 status = 500 if crashed else ABORTED
             self._report(scope, path, status, perf_counter() - started, record, failed=crashed or status >= 500)
@@ -262,7 +262,7 @@ class RequestLog:
 
 async def remember_cause(error: Exception, scope: Scope) -> None:
     """Litestar's `after_exception` hook: keep what a handler is about to turn into an answer."""
-    request = current_request.get()
+    request = current_request()
     if request is not None:
         request.cause = error
 

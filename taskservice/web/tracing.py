@@ -41,7 +41,7 @@ def traced(app: ASGIApp) -> ASGIApp:
             kind=SpanKind.SERVER,
             attributes={"http.request.method": method, "url.path": scope["path"], "url.scheme": scope["scheme"]},
         ) as span:
-            request, context = current_request.get(), span.get_span_context()
+            request, context = current_request(), span.get_span_context()
             if request is not None and context.is_valid:
                 request.trace_id = trace.format_trace_id(context.trace_id)
                 span.set_attribute("taskservice.request_id", request.request_id)

@@ -38,6 +38,7 @@ def resolved(part: dict[str, Any]) -> dict[str, Any]:
 
 def operation_of(method: str, path: str) -> dict[str, Any] | None:
     """The operation of a request's raw path. None for what is not described: other methods, pages, nonsense."""
+    path = re.sub("^/api/tasks(?=/tasks(/|$))", "/api/{user_id}", path)  # the tasks of the user `tasks`
     for template, operations in _TEMPLATES:
         if template.fullmatch(path.rstrip("/")):
             found: dict[str, Any] | None = operations.get("get" if method == "HEAD" else method.lower())
