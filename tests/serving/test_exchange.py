@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from taskservice.serving.server import Server, uvicorn_config
-from tests.support.talk import talking
+from tests.support.talk import serving, talking
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -63,13 +62,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    server = Server(uvicorn_config(app, port=0))
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    await serving
+    async with serving(app) as port:
+        yield port
 
 
 def asking(path: str, method: str = "GET", head: bytes = b"", version: str = "1.1") -> bytes:

@@ -11,8 +11,7 @@ import pytest
 from bench.http import request
 from bench.reliability.program import Program, running_program
 from taskservice.serving import protocol
-from taskservice.serving.server import Server, uvicorn_config
-from tests.support.talk import Talk, talking
+from tests.support.talk import Talk, serving, talking
 
 
 @pytest.fixture(scope="module")
@@ -156,15 +155,8 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     for name in ("HEAD_SECONDS", "BODY_SECONDS", "ANSWER_SECONDS", "LINGER_SECONDS"):
         monkeypatch.setattr(protocol, name, 1)
-    config = uvicorn_config(echo, port=0)
-    config.timeout_keep_alive = 2
-    server = Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    await serving
+    async with serving(echo, timeout_keep_alive=2) as port:
+        yield port
 
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n", b"\r\n\r\n"], ids=["nothing", "an empty line", "empty lines"])

@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
+
+from taskservice.serving.server import Server, uvicorn_config
 
 
 class Talk:
@@ -41,3 +44,18 @@ async def talking(port: int) -> AsyncIterator[Talk]:
         yield Talk(reader, writer)
     finally:
         writer.close()
+
+
+@asynccontextmanager
+async def serving(app: Any, **changed: Any) -> AsyncIterator[int]:
+    """The product's server around another application, in this process: its port. `changed`: of uvicorn's settings."""
+    config = uvicorn_config(app, port=0)
+    for name, value in changed.items():
+        setattr(config, name, value)
+    server = Server(config)
+    running = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    await running
