@@ -25,7 +25,7 @@ from taskservice.serving import RunCommand
 from taskservice.settings import Settings, SettingsError, load_settings
 from taskservice.tasks.controllers import TaskService, task_controllers
 from taskservice.tasks.repository import TaskRepository
-from taskservice.web.cors import Cors
+from taskservice.web.cors import Cors, Origins
 from taskservice.web.docs import docs_routes, openapi_config
 from taskservice.web.health import READY_SECONDS, health_routes
 from taskservice.web.methods import DerivedMethods
@@ -104,6 +104,6 @@ def create_app(settings: Settings | None = None) -> Litestar:
     )
     app.on_shutdown.append(log.flush)
     inner: Any = DerivedMethods(PathNames(app.asgi_handler))
-    outer = traced(Cors(inner, settings.cors_origins, settings.cors_origin_regex))
+    outer = traced(Cors(inner, Origins(settings)))
     app.asgi_handler = RequestLog(outer, log, observe=observe)
     return app

@@ -23,6 +23,7 @@ from taskservice.serving.announce import announce, progress
 from taskservice.serving.server import BACKLOG, GRACE_SECONDS, Server, uvicorn_config
 from taskservice.serving.workers import Beat, Workers
 from taskservice.settings import Settings
+from taskservice.web.cors import Origins
 
 FILES_WANTED: Final = 4096
 FILES_MOST: Final = 65536
@@ -63,6 +64,7 @@ def run(  # noqa: PLR0913 (the options of a command)
         raise click.UsageError("--ssl-certfile and --ssl-keyfile belong together.")
     settings: Settings = env.app.state.settings
     server: DatabaseServer = env.app.state.database_server
+    origins = Origins(settings)
     options: dict[str, Any] = {
         "ssl_certfile": ssl_certfile,
         "ssl_keyfile": ssl_keyfile,
@@ -77,7 +79,7 @@ def run(  # noqa: PLR0913 (the options of a command)
             config = uvicorn_config(
                 env.app_path, factory=env.is_app_factory, reload=True, reload_dirs=watched, **options
             )
-            ChangeReload(config, target=Server(config).run, sockets=[listener]).run()
+            ChangeReload(config, target=Server(config, origins=origins).run, sockets=[listener]).run()
             return
         # Nothing of what is loaded by now will ever be garbage, and forked workers share what nobody touches.
         gc.collect()
@@ -87,7 +89,7 @@ def run(  # noqa: PLR0913 (the options of a command)
 
         def serve(beat: Beat | None = None) -> None:
             config = uvicorn_config(env.app, **options)
-            Server(config, drain_seconds=settings.drain_seconds, beat=beat).run(sockets=[listener])
+            Server(config, origins=origins, drain_seconds=settings.drain_seconds, beat=beat).run(sockets=[listener])
 
         if workers == 1:
             serve()

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import re
 from collections import deque
+from collections.abc import Callable
 from enum import Enum, auto
 from math import inf
 from typing import Any, Final
@@ -53,6 +54,8 @@ class State(ServerState):
         super().__init__()
         self.now = 0
         """Seconds, counted by the sweep: exact enough for every limit here, and free to read."""
+        self.marks: Callable[[bytes | None], list[tuple[bytes, bytes]]] = lambda _: []
+        """Headers that let pages of other origins read an answer, by the origin that the request names."""
         self.draining = False
         """The server is about to stop: each answer is the last one of its connection, and says so."""
 
@@ -259,8 +262,10 @@ class Protocol(HttpToolsProtocol):
         request_id = str(uuid_utils.uuid7())
         path = self.url.partition(b"?")[0][:1000].decode("latin-1")
         body = msgspec.json.encode(problem.document(instance=path, request_id=request_id))
+        origin = next((value for name, value in self.headers or () if name == b"origin"), None)
         headers = [
             *self.server_state.default_headers,
+            *self.server_state.marks(origin),
             (b"content-type", b"application/problem+json"),
             (b"content-length", str(len(body)).encode()),
             (b"x-request-id", request_id.encode()),

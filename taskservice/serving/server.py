@@ -15,6 +15,7 @@ from uvicorn.server import HANDLED_SIGNALS
 
 from taskservice.serving.protocol import Protocol, State
 from taskservice.serving.workers import Beat
+from taskservice.web.cors import Origins
 from taskservice.web.health import DRAINING
 
 BACKLOG: Final = 2048
@@ -47,9 +48,18 @@ def uvicorn_config(app: Any, **options: Any) -> uvicorn.Config:
 class Server(uvicorn.Server):
     """Ends at SIGTERM or SIGINT with exit code 0, and by itself when the process that started it is gone."""
 
-    def __init__(self, config: uvicorn.Config, *, drain_seconds: float = 0, beat: Beat | None = None) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        origins: Origins | None = None,
+        drain_seconds: float = 0,
+        beat: Beat | None = None,
+    ) -> None:
         super().__init__(config)
         self._state = State()
+        if origins is not None:
+            self._state.marks = origins.marks
         self.server_state = self._state
         self._drain_seconds = drain_seconds
         self._beat = beat

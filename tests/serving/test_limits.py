@@ -64,6 +64,24 @@ async def test_headers_up_to_the_limit_pass(program: Program) -> None:
         assert (await talk.answer())[0] == 200
 
 
+@pytest.mark.parametrize(
+    "refused",
+    [
+        b"GET /api/tasks?q=" + b"x" * 8200 + b" HTTP/1.1\r\n%b\r\n",
+        b"GET / HTTP/1.1\r\n%bx: " + b"x" * 16400 + b"\r\n\r\n",
+    ],
+    ids=["414", "431"],
+)
+async def test_a_page_of_another_origin_can_read_why_it_was_refused(program: Program, refused: bytes) -> None:
+    for origin, allowed in ((b"http://localhost:3000", True), (b"https://evil.example", False)):
+        async with talking(program.port) as talk:
+            talk.say(refused % (b"host: a\r\norigin: %b\r\n" % origin))
+            _, headers, _ = await talk.answer()
+        assert headers["vary"] == "origin"
+        assert headers.get("access-control-allow-origin") == (origin.decode() if allowed else None)
+        assert ("x-request-id" in headers.get("access-control-expose-headers", "")) is allowed
+
+
 async def test_a_long_url_is_414(program: Program) -> None:
     async with talking(program.port) as talk:
         talk.say(b"GET /api/tasks?q=" + b"x" * 8200 + b" HTTP/1.1\r\nhost: a\r\n\r\n")
