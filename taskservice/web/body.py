@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from typing import Any, Final
 
 import msgspec
@@ -31,6 +32,7 @@ def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _strictly: Final = json.JSONDecoder(object_pairs_hook=_each_name_once)
 
 
+_APART: Final = re.compile(rb'"[ \t\r\n]+:')
 _CONTAINERS: Final = (dict, list)
 
 
@@ -61,9 +63,9 @@ async def read_json(request: Request[Any, Any, Any], media_types: frozenset[str]
 def parse_json(raw: bytes) -> Any:
     try:
         document = _decoder.decode(raw)
-        # msgspec keeps the last of two equal names without a word; which of them a client meant cannot be known. There
-        # are no more names than there are `":`, so if all of them are still there, none stood there twice.
-        if raw.count(b'":') != _names_in(document):
+        # msgspec keeps the last of two equal names without a word; which of them a client meant cannot be known.
+        # Where no name stands apart from its colon, there are no more than `":`; if that many are left, none is lost.
+        if _APART.search(raw) or raw.count(b'":') != _names_in(document):
             _strictly.decode(raw.decode())
     except _DuplicateName as error:
         raise MalformedBody(f"The name {str(error)[:100]!r} stands twice in one object") from None
@@ -80,7 +82,12 @@ def _check_media_type(scope: Any, media_types: frozenset[str]) -> None:
     sent = [value for name, value in scope["headers"] if name == b"content-type"]
     if sent == [b"application/json"]:
         return
-    media_type, _, parameters = (sent[0].decode("latin-1") if len(sent) == 1 else "").partition(";")
-    charset = parameters.replace(" ", "").replace('"', "").lower()
-    if media_type.strip().lower() not in media_types or charset not in {"", "charset=utf-8"}:
+    media_type, *parameters = (sent[0].decode("latin-1").lower() if len(sent) == 1 else "").split(";")
+    # JSON knows no parameters; one that contradicts it is refused, others are passed over.
+    charsets = [
+        value.strip(' "')
+        for name, _, value in (item.partition("=") for item in parameters)
+        if name.strip() == "charset"
+    ]
+    if media_type.strip() not in media_types or not set(charsets) <= {"utf-8", "utf8"}:
         raise UnsupportedMediaType(f"Content-Type must be {' or '.join(sorted(media_types))}")

@@ -44,6 +44,7 @@ NOT_JSON: dict[str, bytes] = {
     "5000 nested objects": b'{"a":' * 5000 + b"1" + b"}" * 5000,
     "a name twice": b'{"title": "one", "title": "two"}',
     "a name twice, once escaped": b'{"title": "one", "\\u0074itle": "two"}',
+    "a name twice, once apart from its colon": b'{"title" : "one","title":"two"}',
     "an inner name twice": b'{"title": "t", "description": {"a": 1, "a": 2}}',
 }
 
@@ -126,6 +127,8 @@ async def test_other_media_types_are_415(alice: Caller, media_type: str | None) 
         "application/json;charset=UTF-8",
         "Application/JSON",
         'application/json; charset="utf-8"',
+        "application/json; charset=utf8",
+        "application/json; version=1; charset=utf-8",
     ],
 )
 async def test_json_may_be_announced_in_any_usual_way(alice: Caller, media_type: str) -> None:
