@@ -25,6 +25,8 @@ class FieldError(Struct, frozen=True, omit_defaults=True, kw_only=True):
     limit: int | UnsetType = UNSET
     allowed: Sequence[str] | UnsetType = UNSET
     index: int | UnsetType = UNSET
+    current: str | UnsetType = UNSET
+    """The entity tag at which the task stands, where another one was asked for."""
     code: str | UnsetType = UNSET
 
 

@@ -15,6 +15,8 @@ DEFAULT_PRIORITY: Final = "medium"
 
 TITLE_MAX: Final = 200
 GENERATED_TITLE_MAX: Final = 60
+GENERATED_TITLE_MIN: Final = 30
+"""A longer word at the end is cut within, rather than leave less."""
 UNTITLED: Final = "Untitled task"
 DESCRIPTION_MAX: Final = 1000
 DESCRIPTION_CEILING: Final = 10_000
@@ -40,5 +42,5 @@ def title_from(description: str | None) -> str:
     line = next((line.strip() for line in (description or "").splitlines() if line.strip()), "")
     if len(line) <= GENERATED_TITLE_MAX:
         return line or UNTITLED
-    head = line[: GENERATED_TITLE_MAX + 1]
-    return (head[: head.rfind(" ")] if " " in head else line[:GENERATED_TITLE_MAX]).rstrip()
+    word_end = line.rfind(" ", GENERATED_TITLE_MIN, GENERATED_TITLE_MAX + 1)
+    return line[: word_end if word_end > 0 else GENERATED_TITLE_MAX].rstrip()

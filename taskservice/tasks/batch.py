@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from taskservice import rules
@@ -184,8 +185,10 @@ async def _failure(
 ) -> Problem:
     where = f"operations.{operation.index}"
     if answer is not None:
-        stale = Invalid("if_match", f"the task stands at {etag(answer.row[REVISION])}")
-        return PreconditionFailed(errors=[stale.at(f"{where}.if_match", "body", operation.index)])
+        current = etag(answer.row[REVISION])
+        stale = Invalid("if_match", f"the task stands at {current}")
+        error = stale.at(f"{where}.if_match", "body", operation.index)
+        return PreconditionFailed(errors=[msgspec.structs.replace(error, current=current)])
     foreign = reveals_foreign and operation.task_id and await tasks.belongs_to_another(owner, operation.task_id)
     problem: Problem = ForeignTask() if foreign else TaskNotFound()
     rule = "foreign_task" if foreign else "not_found"

@@ -63,11 +63,10 @@ class TaskController(Controller):
     @get("/")
     async def list_tasks(self, request: Call) -> Answer[list[Task]]:
         """The user's tasks: filtered, sorted, a page at a time."""
-        question = listing.read_question(request.scope["query_string"], self.surface)
         service, owner = self.service, request.user.user_id
         errors: list[FieldError] = []
         known = if_none_match(request.scope, errors)
-        _refuse(errors)
+        question = listing.read_question(request.scope["query_string"], self.surface, errors)
         if known is not None and not question.follows_clock:
             revision = await service.counters.of(owner)
             if known.includes(revision):
@@ -333,7 +332,8 @@ def _link(request: Call, question: Question, page: Page) -> tuple[Header, ...]:
     if page.next_cursor is None:
         return ()
     parameters = [*question.asked, ("limit", str(question.limit)), ("cursor", page.next_cursor)]
-    address = f"{_address(request).decode('ascii')}?{urlencode(parameters)}"
+    # A client may have left a bracket as it is, which would end the link.
+    address = f"{_address(request).decode('ascii').replace('>', '%3E')}?{urlencode(parameters)}"
     return ((b"link", f'<{address}>; rel="next"'.encode("ascii")),)
 
 
@@ -360,7 +360,7 @@ async def _idempotency_key(request: Call, errors: list[FieldError]) -> Idempoten
         key,
         owner=request.user.user_id,
         route=f"{scope['method']} {scope['path_template']}",
-        request=scope["raw_path"] + b"?" + scope["query_string"] + b"\n" + await request.body(),
+        request=scope["path"].encode() + b"?" + scope["query_string"] + b"\n" + await request.body(),
     )
 
 

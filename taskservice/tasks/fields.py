@@ -17,7 +17,7 @@ READ_ONLY: Final = frozenset({"id", "user_id", "created_at", "updated_at", "comp
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _INSTANT = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]((?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]{1,9})?)"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]((?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]+)?)"
     r"([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?",
     re.ASCII,
 )
@@ -105,7 +105,8 @@ def moment(value: Any) -> dt.date | dt.datetime:
 
 
 def _in_utc(date: str, time: str, offset: str) -> dt.datetime:
-    at = dt.datetime.fromisoformat(f"{date}T{time.replace(':60', ':59')}{offset.upper()}").astimezone(dt.UTC)
+    to_the_microsecond = time.replace(":60", ":59")[:15]
+    at = dt.datetime.fromisoformat(f"{date}T{to_the_microsecond}{offset.upper()}").astimezone(dt.UTC)
     if ":60" in time:
         # A leap second ends a day of UTC. Nobody counts it, so it is the first one of the next day.
         at += dt.timedelta(seconds=1)

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_to_bytes
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -191,15 +191,21 @@ MOMENTS: Final = (
 DUE: Final = ("none", "any", "overdue", "today")
 PARAMETERS: Final = ("status", "completed", "priority", "due", "tz", *MOMENTS, "q", "sort", "limit", "cursor")
 REMEMBERED_MAX: Final = 256
+PARAMETERS_MAX: Final = 100
 _REPEATABLE: Final = frozenset({"status", "priority"})
 
 
-def read_question(query: bytes, surface: Surface) -> Question:
-    """The question in a query string. Raises `ValidationFailed` with everything that is wrong with it."""
-    if len(query) > REMEMBERED_MAX or b"cursor=" in query:
-        return _Reading(query, surface).question()
-    question = _remembered(query, surface)
-    return _Reading(query, surface).question() if question.follows_clock else question
+def read_question(query: bytes, surface: Surface, errors: Sequence[FieldError] = ()) -> Question:
+    """The question in a query string. Raises `ValidationFailed` with everything that is wrong with it, and `errors`."""
+    try:
+        question = None if len(query) > REMEMBERED_MAX or b"cursor=" in query else _remembered(query, surface)
+        if question is None or question.follows_clock:
+            question = _Reading(query, surface).question()
+    except ValidationFailed as failed:
+        raise ValidationFailed([*errors, *failed.errors]) from None
+    if errors:
+        raise ValidationFailed(errors)
+    return question
 
 
 @lru_cache(1024)
@@ -214,15 +220,19 @@ def read_parameters(
     """The query's parameters by name, and what is wrong with their names."""
     errors: list[FieldError] = []
     found: dict[str, list[str]] = {}
-    try:
-        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
-    except ValueError:
-        raise ValidationFailed(
-            [Invalid("encoding", "must be percent-encoded UTF-8, 100 parameters at most").at("", "query")]
-        ) from None
-    for name, value in pairs:
-        if name not in allowed:
-            errors.append(Invalid("unknown_parameter", "is not a parameter here", allowed=allowed).at(name, "query"))
+    pairs = [pair for pair in query.split(b"&") if pair]
+    if len(pairs) > PARAMETERS_MAX:
+        errors.append(
+            Invalid("length", f"must have at most {PARAMETERS_MAX} parameters", limit=PARAMETERS_MAX).at("", "query")
+        )
+        return found, errors
+    for raw_name, _, raw_value in (pair.partition(b"=") for pair in pairs):
+        name, value = _decoded(raw_name), _decoded(raw_value)
+        if name is None or name not in allowed:
+            shown = raw_name.decode("latin-1") if name is None else name
+            errors.append(Invalid("unknown_parameter", "is not a parameter here", allowed=allowed).at(shown, "query"))
+        elif value is None:
+            errors.append(Invalid("encoding", "must be percent-encoded UTF-8").at(name, "query"))
         elif "\x00" in value:
             errors.append(Invalid("characters", "must not contain the character NUL").at(name, "query"))
         elif name in found and name not in repeatable:
@@ -230,6 +240,14 @@ def read_parameters(
         else:
             found.setdefault(name, []).append(value)
     return found, errors
+
+
+def _decoded(text: bytes) -> str | None:
+    """None if it is no UTF-8."""
+    try:
+        return unquote_to_bytes(text.replace(b"+", b" ")).decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def read_limit(found: dict[str, list[str]], errors: list[FieldError]) -> int:

@@ -9,7 +9,8 @@ from msgspec import Struct
 from taskservice.problems import FieldError
 from taskservice.tasks.fields import Invalid
 
-_TAG: Final = re.compile(rb'[ \t]*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*(?:,|$)')
+_TAG: Final = re.compile(rb'[ \t,]*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*(?:,[ \t,]*|$)')
+"""With the empty elements of the list around it, which mean nothing (RFC 9110, 5.6.1)."""
 _OURS: Final = re.compile(rb'"([0-9]{1,18})"')
 """What nearly all clients send: the one tag that they were given."""
 _RULE: Final = 'must be entity tags in double quotes, such as "7", or *'

@@ -128,6 +128,8 @@ async def test_a_failure_names_its_index_and_nothing_is_changed(
     before = await whole_state(alice)
     document = assert_problem(await run(alice, operations), status)
     assert {error["index"] for error in document["errors"]} == {place}
+    if status == 412:
+        assert document["errors"][0]["current"] == await alice.tag(tasks[2]["id"])
     assert await whole_state(alice) == before
 
 

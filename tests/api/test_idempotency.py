@@ -31,6 +31,13 @@ async def test_the_same_request_again_gets_the_first_answer(alice: Caller) -> No
     assert await alice.titles() == ["changed meanwhile"]
 
 
+async def test_a_slash_at_the_end_makes_no_other_request(alice: Caller) -> None:
+    once = key()
+    first = await alice.post(json={"title": "t"}, headers=once)
+    again = await alice.post("/", json={"title": "t"}, headers=once)
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+
+
 async def test_another_body_under_the_same_key_is_422(alice: Caller) -> None:
     once = key()
     await alice.post(json={"title": "t"}, headers=once)

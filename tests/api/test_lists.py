@@ -246,10 +246,24 @@ async def test_a_bad_value_is_422_naming_parameter_and_what_is_allowed(
 
 
 @pytest.mark.parametrize("query", ["q=%FF", "q=%ED%A0%80", "%FF=1", "q=%C3%28"])
-async def test_a_query_that_is_not_utf8_is_a_4xx(alice: Caller, query: str) -> None:
-    answer = await alice.get(f"?{query}")
-    assert answer.status_code in {400, 422}
-    assert_problem(answer, answer.status_code)
+async def test_what_is_not_utf8_in_a_query_is_named_with_all_else(alice: Caller, query: str) -> None:
+    name = query.partition("=")[0]
+    for path in ("", "/trash", "/changes"):
+        answer = await alice.get(f"{path}?{query}&limit=0")
+        assert fields_of(assert_problem(answer, 422, "validation-failed")) == {name, "limit"}
+    answer = await alice.post(f"?{query}", json={"title": ""})
+    assert fields_of(assert_problem(answer, 422, "validation-failed")) == {name, "title"}
+
+
+async def test_more_than_a_hundred_parameters_are_refused_as_what_they_are(alice: Caller) -> None:
+    document = assert_problem(await alice.get("?" + "&".join(["status=pending"] * 101)), 422, "validation-failed")
+    assert document["errors"][0]["limit"] == 100
+    assert len(await alice.tasks(status=["pending"] * 100)) == 0
+
+
+async def test_a_bad_condition_is_named_together_with_bad_parameters(alice: Caller) -> None:
+    answer = await alice.get("?limit=0&foo=1", headers={"If-None-Match": "garbage"})
+    assert fields_of(assert_problem(answer, 422, "validation-failed")) == {"limit", "foo", "If-None-Match"}
 
 
 @pytest.mark.parametrize("zone", ["localtime", "europe/berlin", "../UTC", "posix/UTC", "UTC+1", ""])

@@ -27,6 +27,8 @@ async def test_title_required(services: Services, surface: SurfaceName, someone:
         ({"description": "x" * 61}, "x" * 60),
         ({"description": "a" * 30 + " " + "b" * 40}, "a" * 30),
         ({"description": "a" * 60 + " b"}, "a" * 60),
+        ({"description": "- https://example.com/" + "p" * 70}, "- https://example.com/" + "p" * 38),
+        ({"description": "word " * 20}, ("word " * 12).rstrip()),
         ({"description": "first\r\nsecond"}, "first"),
     ],
 )

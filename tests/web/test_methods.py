@@ -54,6 +54,14 @@ async def test_a_condition_that_is_no_tag_is_refused_everywhere(alice: Caller, v
     assert fields_of(refused) == {"If-Match"}
 
 
+async def test_empty_elements_of_a_list_of_tags_mean_nothing(alice: Caller) -> None:
+    task = await alice.create()
+    tag = await alice.tag(task["id"])
+    for listed in (f"{tag},", f", {tag}", f'"999",,{tag}', f',"999" , , {tag} ,,'):
+        assert (await alice.get(f"/{task['id']}", headers={"If-None-Match": listed})).status_code == 304
+        assert (await alice.put(f"/{task['id']}", json={}, headers={"If-Match": listed})).status_code == 200
+
+
 async def test_options_is_answered_whoever_owns_the_path(service: Service, someone: Callable[[str], str]) -> None:
     bob = service.user(someone("bob"), "path")
     answer = await bob.request("OPTIONS", f"/api/{someone('alice')}/tasks")
