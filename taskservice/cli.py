@@ -3,38 +3,78 @@
 import asyncio
 import contextlib
 import datetime as dt
+import importlib
 import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import rich_click as click
 
 from taskservice.settings import SERVER_KEYS, read_dotenv, read_toml
 
 if TYPE_CHECKING:
+    from taskservice.database.server import DatabaseServer
     from taskservice.settings import Settings
+
+
+APP: Final = "taskservice.app:create_app"
 
 
 def _prepare_environment() -> None:
     """Give `.env` and `litestar.toml` of this directory their meaning before Litestar looks for its app."""
+    for name in [name for name, value in os.environ.items() if name.startswith("LITESTAR_") and not value.strip()]:
+        del os.environ[name]  # to Litestar it would be set
     # What is wrong with either, the settings say.
     with contextlib.suppress(ValueError):
         for name, value in read_dotenv(Path()).items():
-            os.environ.setdefault(name, value)
+            _set_default(name, value)
     server: Any = {}
     with contextlib.suppress(ValueError):
         server = read_toml(Path()).get("litestar")
     if not isinstance(server, dict):
         server = {}
     for key in SERVER_KEYS & server.keys():
-        os.environ.setdefault(f"LITESTAR_{key.upper()}", str(server[key]))
-    # Litestar reads this one by itself, with a traceback if it is no number.
-    if not re.fullmatch(r"[0-9]*", os.environ.get("LITESTAR_PORT", "")):
-        _give_up("taskservice cannot start:\nLITESTAR_PORT, or port in litestar.toml: must be a whole number")
+        _set_default(f"LITESTAR_{key.upper()}", str(server[key]))
     if not server and Path("litestar.toml").exists():
-        os.environ.setdefault("LITESTAR_APP", "taskservice.app:create_app")
+        _set_default("LITESTAR_APP", APP)
+    # Litestar reads these by itself, with a traceback if they make no sense.
+    problems = []
+    if not _is_port(os.environ.get("LITESTAR_PORT", "0")):
+        problems.append("LITESTAR_PORT, or port in litestar.toml: must be a whole number up to 65535")
+    if os.environ.get("LITESTAR_APP", APP) != APP and not _is_there(os.environ["LITESTAR_APP"]):
+        problems.append(f"LITESTAR_APP, or app in litestar.toml: there is no such application; ours is {APP}")
+    if problems:
+        _give_up("\n".join(["taskservice cannot start:", *problems, *_wrong_settings()]))
+
+
+def _set_default(name: str, value: str) -> None:
+    """A variable that is empty is not set."""
+    if not os.environ.get(name, "").strip():
+        os.environ[name] = value
+
+
+def _is_port(text: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,5}", text) is not None and int(text) <= 65535
+
+
+def _is_there(app: str) -> bool:
+    module, _, name = app.partition(":")
+    try:
+        return hasattr(importlib.import_module(module), name)
+    except (ImportError, ValueError):
+        return False
+
+
+def _wrong_settings() -> list[str]:
+    from taskservice.settings import SettingsError, load_settings  # noqa: PLC0415
+
+    try:
+        load_settings()
+    except SettingsError as error:
+        return error.problems
+    return []
 
 
 class Span(click.ParamType[dt.timedelta]):
@@ -72,13 +112,14 @@ def token(user: str, email: str | None, ttl: dt.timedelta) -> None:
 def purge(older_than: int | None, orphans: bool) -> None:
     """Remove old trash, old tombstones and spent idempotency keys for good."""
     from taskservice.database.failures import describe  # noqa: PLC0415
+    from taskservice.identity.users import UsersTableError  # noqa: PLC0415
     from taskservice.tasks.maintenance import UsersTableEmpty  # noqa: PLC0415
 
     settings = _settings()
     days = settings.retention_days if older_than is None else older_than
     try:
         lines = asyncio.run(_purge(settings, dt.timedelta(days=days), orphans=orphans))
-    except UsersTableEmpty as error:
+    except (UsersTableEmpty, UsersTableError) as error:
         _give_up(str(error))
     except Exception as error:  # noqa: BLE001 (an operator is served by one line, not by a stack)
         _give_up(f"the database cannot be purged: {describe(error)}; `litestar doctor` says more")
@@ -93,6 +134,8 @@ async def _purge(settings: "Settings", older_than: dt.timedelta, *, orphans: boo
 
     server = DatabaseServer(settings)
     try:
+        if orphans:
+            await _look_at_users_table(settings, server)
         async with new_session(server) as session:
             purged = await maintenance.purge(session, older_than=older_than)
             lines = [
@@ -105,6 +148,16 @@ async def _purge(settings: "Settings", older_than: dt.timedelta, *, orphans: boo
             return lines
     finally:
         await asyncio.to_thread(server.stop)
+
+
+async def _look_at_users_table(settings: "Settings", server: "DatabaseServer") -> None:
+    from taskservice.identity.users import find_users_table  # noqa: PLC0415
+
+    connection = await server.connect()
+    try:
+        await find_users_table(settings.users_table, lambda sql, arguments: connection.fetch(sql, *arguments))
+    finally:
+        await connection.close()
 
 
 @click.command()

@@ -47,11 +47,13 @@ class ConnectionTarget:
     connect_timeout: float | None = None
     pooled: bool = False
     direct_target: "ConnectionTarget | None" = None
+    variable: str = field(default="DATABASE_URL", compare=False)
+    """The setting that said so."""
 
     @property
     def direct(self) -> "ConnectionTarget | None":
         """Where migrations run. None: a pooler is in between and nobody said what is behind it."""
-        return self.direct_target if self.direct_target or self.pooled else self
+        return self.direct_target if self.pooled else self
 
     @property
     def is_socket(self) -> bool:
@@ -160,6 +162,8 @@ class _Reader:
         user = keys.pop("user", "") or self._decoded(user, "user") or self._own_name()
         secret = keys.pop("password", None) or (self._decoded(password, "password") if colon else None)
         encryption, direct_tls = self._encryption(keys, host)
+        for prismas in ("connection_limit", "pool_timeout"):  # printed for it beside `pgbouncer`; about its own pool
+            keys.pop(prismas, None)
         says_pooler = self._choice(keys, "pgbouncer", "false", "true") == "true"  # Supabase prints it for Prisma
         target = ConnectionTarget(
             host=host,
@@ -173,6 +177,7 @@ class _Reader:
             # libpq: zero means for ever, which here the request's deadline limits anyway.
             connect_timeout=self._whole_number("connect_timeout", keys.pop("connect_timeout", "")) or None,
             pooled=says_pooler or _is_pooler(host, port) if pooler == "auto" else pooler == "true",
+            variable=self.variable,
         )
         self._refuse(keys)
         return target

@@ -9,9 +9,10 @@ from msgspec import Struct
 
 from taskservice.database.bringup import schema_version
 from taskservice.database.embedded import EmbeddedPostgresError
-from taskservice.database.failures import describe
+from taskservice.database.failures import Failure, classify, describe
 from taskservice.database.migrations import HEAD
-from taskservice.database.server import DatabaseServer
+from taskservice.database.server import DatabaseServer, open_connection
+from taskservice.database_url import ConnectionTarget
 from taskservice.identity.explain import explain
 from taskservice.identity.jwks import FetchError, IssuerKeys
 from taskservice.identity.tokens import TokenVerifier
@@ -62,12 +63,7 @@ async def _database(settings: Settings, server: DatabaseServer) -> AsyncIterator
         yield Finding(False, "database", str(error))
         return
     except Exception as error:  # noqa: BLE001 (whatever it is, it is what the doctor is asked about)
-        remedy = (
-            "does PostgreSQL run there, and may this machine reach it? The host and port stand in DATABASE_URL"
-            if isinstance(error, _UNREACHED)
-            else ""
-        )
-        yield Finding(False, "database", f"{server.description}: {describe(error)}", remedy)
+        yield _unreachable("database", server.description, error)
         return
     try:
         version = await connection.fetchval("SHOW server_version")
@@ -79,6 +75,26 @@ async def _database(settings: Settings, server: DatabaseServer) -> AsyncIterator
         yield Finding(False, "database", describe(error), "does its user own the tables of this service?")
     finally:
         await connection.close()
+    direct = settings.database.direct if settings.database else None
+    if direct is not None and direct is not settings.database:
+        yield await _way_around_pooler(direct)
+
+
+async def _way_around_pooler(direct: ConnectionTarget) -> Finding:
+    try:
+        connection = await open_connection(direct)
+    except Exception as error:  # noqa: BLE001 (as above)
+        return _unreachable("direct database", direct.redacted, error)
+    await connection.close()
+    return Finding(True, "direct database", f"{direct.redacted}: for migrations")
+
+
+def _unreachable(what: str, where: str, error: Exception) -> Finding:
+    is_away = isinstance(error, _UNREACHED) and classify(error, connecting=True) is not Failure.MISCONFIGURED
+    remedy = (
+        "does PostgreSQL run there, and may this machine reach it? Host and port stand in the URL" if is_away else ""
+    )
+    return Finding(False, what, f"{where}: {describe(error)}", remedy)
 
 
 async def _schema(connection: Any) -> Finding:

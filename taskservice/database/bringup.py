@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
-import asyncpg
 from advanced_alchemy.config.asyncio import AlembicAsyncConfig, SQLAlchemyAsyncConfig
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -17,8 +16,9 @@ from taskservice.database.failures import Failure, classify, describe
 from taskservice.database.migrations import DIRECTORY, HEAD, VERSION_TABLE
 from taskservice.database.pool import Pool
 from taskservice.database.reaching import Connection, reach
-from taskservice.database.server import DatabaseServer
+from taskservice.database.server import DatabaseServer, open_connection
 from taskservice.database.session import new_engine
+from taskservice.tasks.tables import Table
 
 PAUSE: Final = 0.5
 """The service heals within a second of the database being usable again."""
@@ -50,6 +50,7 @@ class BringUp:
         self._check = check
         self._said: str | None = None
         self._newer: str | None = None
+        self._migrating: tuple[str | None] | None = None
         self._wanted = asyncio.Event()
         pool.on_schema_gone = self._wanted.set
         self.trouble: str | None = "starting"
@@ -76,7 +77,7 @@ class BringUp:
             except Exception as error:  # noqa: BLE001 (whatever is in the way, it is said and tried again)
                 self._say(error)
             else:
-                self.trouble, self._said = None, None
+                self.trouble = self._said = self._migrating = None
                 self._pool.serving = True
                 return
             finally:
@@ -95,7 +96,9 @@ class BringUp:
                     f"the schema is at {found or 'nothing'}, wanted is {HEAD}: run `litestar database upgrade` "
                     "(TASKSERVICE_MIGRATE is false)"
                 )
-            log.info("migrating the schema from %s to %s", found or "nothing", HEAD)
+            if self._migrating != (found,):
+                self._migrating = (found,)
+                log.info("migrating the schema from %s to %s", found or "nothing", HEAD)
             await asyncio.to_thread(upgrade, self._migrations)
         if self._check is not None:
             await self._check(connection)
@@ -130,11 +133,12 @@ def migrations_config(server: DatabaseServer) -> SQLAlchemyAsyncConfig:
                 "DATABASE_DIRECT_URL: set it; migrations cannot run through a transaction-mode pooler, and the "
                 "database behind this one is not known"
             )
-        return new_engine(partial(asyncpg.connect, **direct.asyncpg_arguments()))
+        return new_engine(partial(open_connection, direct))
 
     return SQLAlchemyAsyncConfig(
         connection_string="postgresql+asyncpg://",
         create_engine_callable=create_engine,
+        metadata=Table.metadata,
         alembic_config=AlembicAsyncConfig(
             script_location=str(DIRECTORY), version_table_name=VERSION_TABLE, compare_type=True, render_as_batch=False
         ),

@@ -73,14 +73,17 @@ MEANING_OF_CLASS: Final[tuple[tuple[type[BaseException], Failure], ...]] = (
 )
 
 ADVICE: Final = {
-    "28P01": "check the user and password in DATABASE_URL",
-    "28000": "check the user in DATABASE_URL, and that the server lets it in from here",
-    "3D000": "check the name of the database in DATABASE_URL, or create it",
-    "42501": "grant the user of DATABASE_URL the right to connect",
+    "28P01": "check the user and password in {variable}",
+    "28000": "check the user in {variable}, and that the server lets it in from here",
+    "3D000": "check the name of the database in {variable}, or create it",
+    "42501": "grant this right to the user of {variable}",
     "26000": "a transaction-mode pooler seems to be in between: set TASKSERVICE_DATABASE_POOLER=true",
     "42P05": "a transaction-mode pooler seems to be in between: set TASKSERVICE_DATABASE_POOLER=true",
     "08P01": "a transaction-mode pooler seems to be in between: set TASKSERVICE_DATABASE_POOLER=true",
 }
+
+
+_BLAMED: Final = "taskservice_variable"
 
 
 def classify(error: BaseException, *, connecting: bool = False) -> Failure | None:
@@ -93,6 +96,15 @@ def classify(error: BaseException, *, connecting: bool = False) -> Failure | Non
         # SQLAlchemy's errors carry asyncpg's as the cause of `orig`.
         cause = getattr(cause, "orig", None) or cause.__cause__
     return None
+
+
+def blame(error: BaseException, variable: str) -> None:
+    """Say which setting led to this failure to connect, for `describe`."""
+    setattr(error, _BLAMED, variable)
+
+
+def _variable_of(error: BaseException) -> str:
+    return str(getattr(error, _BLAMED, "DATABASE_URL"))
 
 
 def is_duplicate_key(error: BaseException) -> bool:
@@ -110,15 +122,16 @@ def describe(error: BaseException) -> str:
         advice = (
             ADVICE.get(origin.sqlstate or "") if classify(origin, connecting=True) is Failure.MISCONFIGURED else None
         )
-        return f"{said}: {advice}" if advice else said
+        return f"{said}: {advice.format(variable=_variable_of(origin))}" if advice else said
     if isinstance(origin, ssl.SSLCertVerificationError):
         return (
             f"the server's certificate cannot be verified ({origin.verify_message}): "
-            "check the host in DATABASE_URL, or name the file of its authority with sslrootcert=, "
+            f"check the host in {_variable_of(origin)}, or name the file of its authority with sslrootcert=, "
             "or accept any certificate with sslmode=no-verify"
         )
     if _is_without_tls(origin):
-        return "the server does not offer TLS: check DATABASE_URL, or use sslmode=prefer if the network is trusted"
+        variable = _variable_of(origin)
+        return f"the server does not offer TLS: check {variable}, or use sslmode=prefer if the network is trusted"
     return f"{type(origin).__name__}: {_first_line(origin)}".removesuffix(": ")
 
 

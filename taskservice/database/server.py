@@ -3,16 +3,31 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 import asyncpg
 
+from taskservice.database.failures import blame
 from taskservice.database.reaching import CONNECT_SECONDS
 from taskservice.database_url import ConnectionTarget, read_database_url
 from taskservice.settings import Settings
 
 log: Final = logging.getLogger(__name__)
+
+
+async def open_connection(
+    target: ConnectionTarget,
+    session: Mapping[str, str] | None = None,
+    timeout: float = CONNECT_SECONDS,  # noqa: ASYNC109 (the driver's own)
+) -> Any:
+    """A connection of asyncpg. Raises what it raises, with a word about whose fault it is."""
+    try:
+        return await asyncpg.connect(**{**target.asyncpg_arguments(session), "timeout": timeout})
+    except Exception as error:
+        blame(error, target.variable)
+        raise
 
 
 class DatabaseServer:
@@ -103,9 +118,7 @@ class DatabaseServer:
         }
 
     async def _open(self, target: ConnectionTarget, timeout: float) -> Any:  # noqa: ASYNC109
-        arguments = target.asyncpg_arguments(self.session())
-        arguments["timeout"] = timeout
-        return await asyncpg.connect(**arguments)
+        return await open_connection(target, self.session(), timeout)
 
     def _embedded_server(self) -> Any:
         if self._embedded is None:

@@ -278,6 +278,8 @@ def issue_token(
         raise ValueError("no shared secret is set, so no token can be signed; set BETTER_AUTH_SECRET")
     if not (1 <= len(user_id) <= rules.USER_ID_MAX and user_id.isprintable()):
         raise ValueError(f"a user id has 1 to {rules.USER_ID_MAX} printable characters")
+    if email is not None and _for_show(email, EMAIL_MAX) is None:
+        raise ValueError(f"an e-mail address has up to {EMAIL_MAX} printable characters")
     issued = int(now.timestamp() if now else time.time())
     expires = issued + int(ttl.total_seconds())
     if expires > LATEST_EXPIRY:

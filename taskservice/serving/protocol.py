@@ -16,12 +16,12 @@ from urllib.parse import unquote
 
 import httptools
 import msgspec
-import uuid_utils
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from taskservice.problems import BadRequest, HeadersTooLarge, Problem, RequestTimeout, UriTooLong
 from taskservice.serving.exchange import Exchange
+from taskservice.web.request_log import request_id_of
 
 URL_MAX: Final = 8 * 1024
 HEAD_MAX: Final = 16 * 1024
@@ -249,7 +249,6 @@ class Protocol(HttpToolsProtocol):
     def _refuse(self, problem: Problem) -> None:
         """Answer in place of the application, if the answer's turn has come, and end the connection."""
         cycle = self.cycle
-        log.info("refused a request with %d: %s", problem.status, problem.detail)
         if cycle is not None and not cycle.response_complete:
             if self._phase is not Phase.BODY or self._queue or cycle.response_started:
                 # An earlier request is still being answered, or this one is: that answer is the last.
@@ -259,13 +258,15 @@ class Protocol(HttpToolsProtocol):
                 return
             cycle.disconnected = True
             cycle.message_event.set()
-        request_id = str(uuid_utils.uuid7())
+        sent = dict(self.headers or ())
+        request_id = request_id_of(sent.get(b"x-request-id"))
         path = self.url.partition(b"?")[0][:1000].decode("latin-1")
+        named = {"request_id": request_id}
+        log.info("refused a request for %r with %d: %s", path, problem.status, problem.detail, extra=named)
         body = msgspec.json.encode(problem.document(instance=path, request_id=request_id))
-        origin = next((value for name, value in self.headers or () if name == b"origin"), None)
         headers = [
             *self.server_state.default_headers,
-            *self.server_state.marks(origin),
+            *self.server_state.marks(sent.get(b"origin")),
             (b"content-type", b"application/problem+json"),
             (b"content-length", str(len(body)).encode()),
             (b"x-request-id", request_id.encode()),

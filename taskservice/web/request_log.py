@@ -47,6 +47,11 @@ _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _LEVEL_NAMES: Final = {10: "debug", 20: "info", 30: "warning", 40: "error", 50: "critical"}
 
 
+def request_id_of(given: bytes | None) -> str:
+    """The one that the client gave, if it is sane; else a new one."""
+    return given.decode() if given and _SANE_REQUEST_ID(given) else str(uuid_utils.uuid7())
+
+
 class RequestRecord(Spent):
     """What is known of the request that is being answered."""
 
@@ -127,7 +132,7 @@ class Log(logging.Handler):
                 level=_LEVEL_NAMES.get(record.levelno, record.levelname.lower()),
                 logger=record.name,
                 message=message,
-                request_id=request.request_id if request else None,
+                request_id=request.request_id if request else getattr(record, "request_id", None),
                 trace_id=request.trace_id if request else None,
                 error=list(causes(error)) if error else None,
                 traceback=frames(error.__traceback__) if error else None,
@@ -201,7 +206,7 @@ class RequestLog:
                 given = value
             elif name == b"traceparent":
                 trace = _TRACEPARENT.fullmatch(value)
-        request_id = given.decode() if given and _SANE_REQUEST_ID(given) else str(uuid_utils.uuid7())
+        request_id = request_id_of(given)
         record = RequestRecord(request_id, trace[1].decode() if trace else None)
         scope["state"]["request_id"] = request_id
         path = scope["path"]  # read now: a mounted handler sees a shortened one

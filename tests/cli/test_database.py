@@ -32,6 +32,28 @@ def test_a_missing_index_is_found(operator: Operator, postgres: ThrowawayPostgre
     assert "ix_tasks_feed" in "".join(check.refused())
 
 
+async def test_everything_can_be_dropped_and_made_anew(
+    operator: Operator, services: Services, database_url: str
+) -> None:
+    assert operator.litestar("database", "drop-all", "--no-prompt").code == 0
+    service = services.start(database_url=database_url)
+    assert (await service.user("alice").create())["title"] == "Buy milk"
+    await service.hang_up()
+    service.stop()
+
+
+async def test_a_script_of_the_migrations_makes_the_schema(
+    operator: Operator, services: Services, postgres: ThrowawayPostgres, empty_database_url: str
+) -> None:
+    script = operator.litestar("database", "upgrade", "--sql", "--no-prompt", DATABASE_URL=empty_database_url)
+    assert script.code == 0
+    postgres.execute(script.out[script.out.index("BEGIN;") :], empty_database_url)
+    service = services.start(database_url=empty_database_url, migrate="false")
+    assert (await service.user("alice").create())["title"] == "Buy milk"
+    await service.hang_up()
+    service.stop()
+
+
 @pytest.mark.parametrize(
     ("environment", "said"),
     [

@@ -93,6 +93,18 @@ def test_a_database_that_is_not_there_is_said_so(operator: Operator, postgres: T
     assert found["shared secret"].startswith("✓")
 
 
+def test_the_setting_that_is_to_blame_is_named(
+    operator: Operator, postgres: ThrowawayPostgres, database_url: str
+) -> None:
+    nowhere = postgres.url_of("nowhere")
+    found = findings(operator, DATABASE_URL="", NEON_DB_URL=nowhere)
+    assert "check the name of the database in NEON_DB_URL" in found["database"]
+    behind = {"TASKSERVICE_DATABASE_POOLER": "true", "DATABASE_URL": database_url}
+    found = findings(operator, **behind, DATABASE_DIRECT_URL=nowhere)
+    assert "check the name of the database in DATABASE_DIRECT_URL" in found["direct database"]
+    assert findings(operator, **behind, DATABASE_DIRECT_URL=database_url)["direct database"].startswith("✓")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1:1", "nowhere.invalid"])
 def test_a_database_that_cannot_be_reached_has_a_remedy(operator: Operator, host: str) -> None:
     found = findings(operator, DATABASE_URL=f"postgresql://somebody:hunter2@{host}/tasks")

@@ -149,6 +149,8 @@ async def test_who_is_gone_from_the_users_table_goes_with_everything(operator: O
 
 def test_without_the_tables_it_says_so_in_one_line(operator: Operator, empty_database_url: str) -> None:
     [line] = operator.litestar("purge", "--orphans", DATABASE_URL=empty_database_url).refused()
+    assert line.startswith('TASKSERVICE_USERS_TABLE: there is no table "user" in this database')
+    [line] = operator.litestar("purge", DATABASE_URL=empty_database_url).refused()
     assert 'relation "tasks" does not exist' in line
     assert "litestar doctor" in line
 

@@ -109,7 +109,7 @@ class TestGettingAConnection:
         try:
             error = await failure_of(asyncpg.connect(guest_url))
             assert classify(error, connecting=True) is Failure.MISCONFIGURED
-            assert "grant the user of DATABASE_URL the right to connect" in describe(error)
+            assert "grant this right to the user of DATABASE_URL" in describe(error)
         finally:
             await rescue.execute("grant connect on database taskservice to public")
 

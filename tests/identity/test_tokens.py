@@ -192,6 +192,12 @@ def test_no_token_is_made_that_would_be_refused(user_id: str) -> None:
         issue_token(settings(), user_id)
 
 
+@pytest.mark.parametrize("email", ["a\n@example.com", "\udcff", "x" * 321])
+def test_no_token_carries_an_address_that_cannot_be_one(email: str) -> None:
+    with pytest.raises(ValueError, match="e-mail address"):
+        issue_token(settings(), "alice", email=email)
+
+
 def test_no_token_is_made_without_a_secret() -> None:
     with pytest.raises(ValueError, match="BETTER_AUTH_SECRET"):
         issue_token(load_settings({"BETTER_AUTH_URL": "https://app.example.test"}), "alice")

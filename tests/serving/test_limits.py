@@ -75,8 +75,10 @@ async def test_headers_up_to_the_limit_pass(program: Program) -> None:
 async def test_a_page_of_another_origin_can_read_why_it_was_refused(program: Program, refused: bytes) -> None:
     for origin, allowed in ((b"http://localhost:3000", True), (b"https://evil.example", False)):
         async with talking(program.port) as talk:
-            talk.say(refused % (b"host: a\r\norigin: %b\r\n" % origin))
+            talk.say(refused % (b"host: a\r\nx-request-id: asked-for-1\r\norigin: %b\r\n" % origin))
             _, headers, _ = await talk.answer()
+        assert headers["x-request-id"] == "asked-for-1"
+        assert "request=asked-for-1" in program.log
         assert headers["vary"] == "origin"
         assert headers.get("access-control-allow-origin") == (origin.decode() if allowed else None)
         assert ("x-request-id" in headers.get("access-control-expose-headers", "")) is allowed

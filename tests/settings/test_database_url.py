@@ -138,6 +138,19 @@ class TestPoolers:
         assert target.direct is not None
         assert (target.direct.host, target.direct.user, target.direct.pooled) == ("direct", "m", False)
 
+    def test_without_a_pooler_a_direct_url_is_not_needed(self) -> None:
+        environ = {
+            "DATABASE_URL": HEROKU,
+            "BETTER_AUTH_SECRET": "x" * 32,
+            "DATABASE_DIRECT_URL": "postgres://m:q@other/d",
+        }
+        target = load_settings(environ).database
+        assert target is not None
+        assert target.direct is target
+
+    def test_what_is_printed_for_prismas_own_pool_is_passed_over(self) -> None:
+        assert read_database_url("postgres://u:p@h:6543/d?pgbouncer=true&connection_limit=1&pool_timeout=0").pooled
+
     def test_a_direct_url_that_is_a_pooler_is_refused(self) -> None:
         with pytest.raises(BadDatabaseUrl, match=r"^DATABASE_DIRECT_URL: .*pooler"):
             read_direct_url(NEON)

@@ -87,13 +87,32 @@ def test_an_address_that_is_in_use_is_said_so(operator: Operator) -> None:
 
 @pytest.mark.parametrize(
     ("port", "said"),
-    [("65536", "'--port': 65536 is not in the range"), ("http", "port in litestar.toml: must be a whole number")],
+    [
+        ("65536", "port in litestar.toml: must be a whole number"),
+        ("http", "port in litestar.toml: must be a whole number"),
+    ],
 )
 def test_a_port_that_is_none_is_said_so(operator: Operator, port: str, said: str) -> None:
     operator.toml(f'[litestar]\napp = "taskservice.app:create_app"\nport = "{port}"\n')
     outcome = operator.litestar("run")
     assert any(said in line for line in outcome.refused()), outcome
     assert outcome.code == 2
+
+
+def test_an_application_that_is_none_is_said_so_with_all_else(operator: Operator) -> None:
+    operator.toml('[litestar]\napp = "taskservice.app:nope"\nport = 8000\n')
+    lines = operator.litestar("run", LITESTAR_PORT="http", TASKSERVICE_DELET="hard").refused()
+    assert [line.partition(":")[0] for line in lines[1:]] == [
+        "LITESTAR_PORT, or port in litestar.toml", "LITESTAR_APP, or app in litestar.toml", "TASKSERVICE_DELET",
+    ]  # fmt: skip
+
+
+def test_an_empty_variable_leaves_the_file_its_say(operator: Operator) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        operator.toml(f'[litestar]\napp = "taskservice.app:create_app"\nport = {port}\n')
+        outcome = operator.litestar("run", LITESTAR_PORT="", LITESTAR_APP=" ", LITESTAR_HOST="")
+    assert f"cannot listen on 127.0.0.1:{port}" in outcome.said
 
 
 def test_an_embedded_database_that_cannot_run_is_said_so(operator: Operator) -> None:

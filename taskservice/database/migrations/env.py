@@ -54,7 +54,12 @@ async def run_online() -> None:
 
 
 if context.is_offline_mode():
-    context.configure(dialect_name="postgresql", target_metadata=Table.metadata, literal_binds=True)
+    context.configure(
+        dialect_name="postgresql",
+        target_metadata=Table.metadata,
+        version_table=config.version_table_name,
+        literal_binds=True,
+    )
     with context.begin_transaction():
         context.run_migrations()
 else:

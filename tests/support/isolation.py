@@ -1,0 +1,110 @@
+"""Whether the statements themselves keep users apart: run as they are, straight on the database."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from taskservice.database.session import new_session
+from taskservice.database.server import DatabaseServer
+from taskservice.database.statements import Statement
+from taskservice.identity.tokens import Principal
+from taskservice.tasks import listing, repository
+from taskservice.tasks.listing import CONDITIONS, TOKEN_SURFACE, Question, read_question, read_trash
+from taskservice.tasks.repository import Edit, Standing, TaskRepository
+from taskservice.tasks.shapes import TaskChange, TaskCreate, TaskImport
+from tests.support.services import Caller
+
+QUERIES = (
+    "", "status=completed", "completed=false", "status=pending", "priority=low,medium,high", "due=none", "due=any",
+    "due=overdue", "due=today", "due_before=9999-01-01", "due_after=0001-01-01", "created_before=9999-01-01",
+    "created_after=0001-01-01", "updated_before=9999-01-01", "updated_after=0001-01-01", "q=his", "q=his&sort=-title",
+    "sort=-due,priority",
+)  # fmt: skip
+
+
+class Recorder:
+    """Runs statements, and remembers which."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.ran: set[str] = set()
+
+    async def fetch(self, sql: str, args: Sequence[Any], *, repeatable: bool = False) -> list[Any]:
+        self.ran.add(sql)
+        found: list[Any] = await self._connection.fetch(sql, *args)
+        return found
+
+    async def fetchrow(self, sql: str, args: Sequence[Any], *, repeatable: bool = False) -> Any:
+        self.ran.add(sql)
+        return await self._connection.fetchrow(sql, *args)
+
+
+async def assert_statements_keep_users_apart(alice: Caller, bob: Caller) -> None:
+    """Every statement of the repository, given Alice's id and the ids of Bob's tasks, finds and changes nothing."""
+    await alice.service.execute("INSERT INTO users (id) VALUES ($1) ON CONFLICT DO NOTHING", alice.user)
+    for fields in ({}, {"completed": True}, {"due_date": "2020-01-01"}, {"due_date": "2020-01-01T10:00:00Z"}):
+        await bob.create("his", **fields)
+    trashed = await bob.create("his, in the trash")
+    await bob.service.execute("UPDATE tasks SET deleted_at = now() WHERE id = $1", trashed["id"])
+    async with alice.service.connection() as connection:
+        recorder = Recorder(connection)
+        tasks = TaskRepository(recorder, new_session(DatabaseServer(alice.service.settings)))
+        before = await stored(connection, bob)
+        ids = [UUID(str(row["id"])) for row in before["tasks"]]
+        await _reading(tasks, alice.user, bob.user, ids)
+        await _writing(tasks, connection, Principal(alice.user, None, None), ids)
+        assert await stored(connection, bob) == before
+    every = {value.sql for value in vars(repository).values() if isinstance(value, Statement)}
+    assert every <= recorder.ran, "a statement that nobody tried"
+
+
+async def stored(connection: Any, bob: Caller) -> dict[str, list[Any]]:
+    """All that the database has of this user."""
+    return {
+        table: await connection.fetch(f"SELECT * FROM {table} WHERE {column} = $1 ORDER BY 1, 2", bob.user)
+        for table, column in (("tasks", "user_id"), ("tombstones", "user_id"), ("users", "id"))
+    }
+
+
+async def _reading(tasks: TaskRepository, alice: str, bob: str, ids: list[UUID]) -> None:
+    questions = [read_question(query.encode(), TOKEN_SURFACE) for query in QUERIES] + [read_trash(b"")]
+    assert {name for question in questions for name in question.shape.conditions} == {*CONDITIONS}
+    for question in questions:
+        assert (await tasks.page(alice, question)).rows == [], question
+    assert (await tasks.page(alice, await _second_page(tasks, bob))).rows == []
+    assert (await tasks.changes(alice, 0, limit=100, deletions_after=0)).changes == []
+    for task_id in ids:
+        assert await tasks.get_owned(alice, task_id) is None
+    # These two answer whether an id is taken: nothing of the task but that it is not hers.
+    assert await tasks.belongs_to_another(alice, ids[0])
+    assert await tasks.standing(alice, ids) == dict.fromkeys(ids, Standing.FOREIGN)
+
+
+async def _second_page(tasks: TaskRepository, bob: str) -> Question:
+    """What follows a page of Bob's own."""
+    page = await tasks.page(bob, read_question(b"limit=1", TOKEN_SURFACE))
+    question = read_question(f"limit=1&cursor={page.next_cursor}".encode(), TOKEN_SURFACE)
+    assert (await tasks.page(bob, question)).rows
+    return question
+
+
+async def _writing(tasks: TaskRepository, connection: Any, alice: Principal, ids: list[UUID]) -> None:
+    change = TaskChange(title="mine")
+    for from_trash in (False, True):
+        for edits in (
+            [Edit(id=task_id, change=change, from_trash=from_trash) for task_id in ids],
+            [Edit(id=task_id, toggle=True, from_trash=from_trash) for task_id in ids],
+            [Edit(id=task_id, to_trash=not from_trash, from_trash=from_trash) for task_id in ids],
+        ):
+            assert await tasks.edit(alice.user_id, edits) == {}
+        assert await tasks.erase(alice.user_id, [Edit(id=task_id, from_trash=from_trash) for task_id in ids]) == {}
+    planted = TaskImport(id=ids[0], title="mine", created_at=listing.midnight(listing.dt.date(2020, 1, 1)))
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await tasks.create(alice, [planted])
+    [created] = await tasks.create(alice, [TaskCreate(title="hers")])
+    owner = await connection.fetchval("SELECT user_id FROM tasks WHERE id = $1", created["id"])
+    assert owner == alice.user_id
+    assert await tasks.clear(alice) == (1, 0)
