@@ -187,7 +187,7 @@ class _Reader:
         authority, tail = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
         path, _, query = tail.partition("?")
         path = path.removeprefix("/")
-        if "@" in path or ("@" in tail and "@" not in authority):
+        if "@" in tail:
             raise self.bad("a '/' or '?' in the password must be written %2F or %3F")
         return authority, path, query
 

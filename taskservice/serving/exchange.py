@@ -34,8 +34,8 @@ class Exchange:
     """The names without an underscore are those that uvicorn's protocol uses."""
 
     __slots__ = (
-        "_always", "_chunked", "_ended", "_flow", "_head", "_left", "_transport", "_wants_100", "body", "disconnected",
-        "keep_alive", "message_event", "more_body", "response_complete", "response_started", "scope",
+        "_always", "_chunked", "_ended", "_flow", "_head", "_left", "_transport", "_until_close", "_wants_100", "body",
+        "disconnected", "keep_alive", "message_event", "more_body", "response_complete", "response_started", "scope",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +65,7 @@ class Exchange:
         self._wants_100 = wants_100
         self._head: bytes | None = None
         self._chunked = False
+        self._until_close = False
         self._left = 0
 
     async def run(self, app: Any) -> None:
@@ -86,7 +87,8 @@ class Exchange:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._wants_100 = False
         if not (self.disconnected or self.response_complete):
-            self._flow.resume_reading()
+            if self.more_body:
+                self._flow.resume_reading()
             await self.message_event.wait()
             self.message_event.clear()
         if self.disconnected or self.response_complete:
@@ -125,6 +127,8 @@ class Exchange:
             lines.append(b"connection: close")
         if self.scope["method"] == "HEAD" or status in WITHOUT_BODY:
             pass
+        elif length is None and self.scope["http_version"] == "1.0":
+            self._until_close = True
         elif length is None:
             self._chunked = True
             lines.append(b"transfer-encoding: chunked")
@@ -143,7 +147,7 @@ class Exchange:
             body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"" if more else b"0\r\n\r\n")
         elif self.scope["method"] == "HEAD":
             body = b""
-        else:
+        elif not self._until_close:
             self._left -= len(body)
             if self._left < 0 or (self._left and not more):
                 raise BadAnswer("a body of another length than its head says")
@@ -159,6 +163,10 @@ class Exchange:
             self._ended()
 
     async def _break_off(self) -> None:
+        if self._head is not None:
+            # Nothing of it is on the wire yet.
+            self.response_started = self._chunked = False
+            self._head, self._left = None, 0
         if self.response_started:
             self._transport.close()
             return

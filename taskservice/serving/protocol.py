@@ -25,6 +25,8 @@ from taskservice.web.request_log import request_id_of
 
 URL_MAX: Final = 8 * 1024
 HEAD_MAX: Final = 16 * 1024
+QUEUE_MAX: Final = 100
+"""So many requests may wait on one connection for the answer to an earlier one."""
 HEAD_SECONDS: Final = 10
 """From the first byte of a request to the end of its head, and from a connection to its first request."""
 BODY_SECONDS: Final = 30
@@ -34,6 +36,7 @@ LINGER_SECONDS: Final = 2
 """So long is the rest of a refused request read and thrown away. Closing at once would reset the connection, and the
 client would never see why."""
 
+_ABOUT_UPGRADES: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
 _METHOD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32})(?= [^ ])")
 
 log: Final = logging.getLogger(__name__)
@@ -74,6 +77,9 @@ class Protocol(HttpToolsProtocol):
         self._received = 0
         """Since the piece in which this head began: no fewer bytes than the head has."""
         self._method = b""
+        self._running: Exchange | None = None
+        self._had_body = False
+        self._beside_body = self._trailer_bytes = 0
         self._problem: Problem | None = None
         self._unsent: float = 0
         self._unsent_until: float = inf
@@ -83,41 +89,77 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._phase is Phase.REFUSED:
             return
-        phase, exchange = self._phase, self.cycle
+        phase, exchange, headers = self._phase, self.cycle, self.headers
         was_in_head = phase is Phase.HEAD
+        self._had_body = False
         self._received = len(data) + (self._received if was_in_head else 0)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # Answered as the plain request it is. What follows it may be in that other protocol and is not read.
-            self.cycle.keep_alive = False
+        except httptools.HttpParserUpgrade as upgrade:
+            self._read_again(self._head_without_upgrade(), data[upgrade.args[0] :])
         except httptools.HttpParserInvalidMethodError:
             unknown = _METHOD.match(data) if phase is Phase.IDLE and self.cycle is exchange else None
             if unknown is None:
                 self._refuse(BadRequest())
             else:
-                self._read_as_stand_in(unknown[1], data[unknown.end() :])
+                # What a path allows instead of it, the router has to say: TRACE is allowed nowhere.
+                self._method = unknown[1]
+                self._read_again(b"TRACE", data[unknown.end() :])
         except httptools.HttpParserError:
             self._refuse(self._problem or BadRequest())
         else:
-            if was_in_head and self._phase is Phase.HEAD:
-                self._head_bytes += len(data)
-                if self._head_bytes > HEAD_MAX:
-                    self._refuse(UriTooLong() if len(self.url) > URL_MAX else HeadersTooLarge())
+            if was_in_head and self._phase is Phase.HEAD and self.headers is headers:
+                self._count_head(len(data))
+            elif phase is self._phase is Phase.BODY:
+                self._count_frame(len(data))
 
-    def _read_as_stand_in(self, method: bytes, rest: bytes) -> None:
-        """The parser knows some methods only. What a path allows instead of another one, the router has to say."""
-        self._method = method
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > HEAD_MAX:
+            self._refuse(UriTooLong() if len(self.url) > URL_MAX else HeadersTooLarge())
+
+    def _count_frame(self, size: int) -> None:
+        """What frames a body, its extensions and trailers, may be no larger than a head."""
+        self._beside_body = 0 if self._had_body else self._beside_body + size
+        if self._beside_body > HEAD_MAX:
+            self._refuse(HeadersTooLarge())
+
+    def _read_again(self, beginning: bytes, rest: bytes) -> None:
+        """In a form that the parser takes for a plain request of a method it knows."""
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"TRACE" + rest)
+        self.data_received(beginning + rest)
+
+    def _head_without_upgrade(self) -> bytes:
+        """No other protocol is spoken here, so the request is answered as it is, with its body, and is the last one."""
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] not in _ABOUT_UPGRADES]
+        return b"\r\n".join([*lines, b"connection: close", b"", b""])
 
     def on_message_begin(self) -> None:
         self.url, self.headers, self.expect_100_continue = b"", [], False
         self._phase = Phase.HEAD
         self._until = self.server_state.now + HEAD_SECONDS
-        self._head_bytes = 0
+        self._head_bytes = self._beside_body = self._trailer_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._phase is Phase.HEAD:
+            super().on_header(name, value)
+            return
+        # A trailer, which nobody asked for. It must not pass for a header, of which proxies have their own view.
+        self._trailer_bytes += len(name) + len(value)
+        if self._trailer_bytes > HEAD_MAX:
+            self._problem = HeadersTooLarge()
+            raise self._problem
+
+    def on_body(self, body: bytes) -> None:
+        self._had_body = True
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers):
+            return  # the parser stops here, and `data_received` goes on
+        if len(self._queue) >= QUEUE_MAX:
+            raise BadRequest  # stops the parser: those that wait are answered, and nothing behind them
         if self._received > URL_MAX:  # else there is nothing to look at
             self._check_head()
         self._begin_exchange()
@@ -174,6 +216,7 @@ class Protocol(HttpToolsProtocol):
             self._queue.append(self.cycle)
 
     def _start(self, exchange: Exchange) -> None:
+        self._running = exchange
         self.tasks.add(self.loop.create_task(self._run(exchange)))
 
     async def _run(self, exchange: Exchange) -> None:
@@ -186,6 +229,8 @@ class Protocol(HttpToolsProtocol):
     # ---- time
 
     def on_message_complete(self) -> None:
+        if self._phase is Phase.HEAD:
+            return  # of a request to upgrade, which is read again
         super().on_message_complete()
         if self.cycle.response_complete:
             self._wait_for_next()
@@ -198,11 +243,12 @@ class Protocol(HttpToolsProtocol):
         if self.transport.is_closing():
             self._unsent = self._unsent_until = 0  # measured by the next sweep, should it still be there
             return
-        self.flow.resume_reading()
         if self._queue:
             self._start(self._queue.popleft())
         elif self._phase is Phase.ANSWER:
             self._wait_for_next()
+        if not self._queue:
+            self.flow.resume_reading()
 
     def _wait_for_next(self) -> None:
         self._phase = Phase.IDLE
@@ -236,6 +282,16 @@ class Protocol(HttpToolsProtocol):
             self._refuse(RequestTimeout())
 
     # ---- ending
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        running, waiting = self._running, list(self._queue)
+        self._running = None
+        self._queue.clear()
+        for exchange in [running, *waiting] if running else waiting:
+            exchange.disconnected = True
+            exchange.message_event.set()
+        super().connection_lost(exc)
+        self.cycle = None  # type: ignore[assignment] # or it and this would keep each other alive
 
     def finish(self) -> None:
         """Let the answer that is being made be the last one of this connection."""

@@ -1,12 +1,15 @@
 """What the application says, as it stands on the wire: whole, or not at all."""
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from taskservice.serving.exchange import Exchange
+from taskservice.serving.protocol import QUEUE_MAX
 from tests.support.talk import serving, talking
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -16,8 +19,10 @@ def sized(length: int) -> tuple[bytes, bytes]:
     return (b"content-length", b"%d" % length)
 
 
-# Status, headers, pieces of the body.
-ANSWERS: dict[str, tuple[int, list[tuple[bytes, bytes]], list[bytes]]] = {
+Answer = tuple[int, list[tuple[bytes, bytes]], list[bytes]]
+"""Status, headers, pieces of the body."""
+
+ANSWERS: dict[str, Answer] = {
     "/streamed": (200, [], [b"one", b"", b"two"]),
     "/sized": (200, [sized(5)], [b"hello"]),
     "/slow": (200, [sized(4)], [b"slow"]),
@@ -28,32 +33,44 @@ ANSWERS: dict[str, tuple[int, list[tuple[bytes, bytes]], list[bytes]]] = {
     "/late": (200, [sized(8)], [b"half", b""]),
     "/long": (200, [sized(3)], [b"too long"]),
     "/torn": (200, [], [b"half"]),
+    "/headless": (200, [], []),
+    "/waiting": (200, [sized(0)], [b""]),
 }
 
 
-async def answer(path: str, receive: Any, send: Send) -> None:
+async def answer(path: str, headers: list[tuple[bytes, bytes]], receive: Any, send: Send) -> None:
     if path == "/crash":
         raise ValueError("hunter2")
-    if path == "/silent":
-        return
+    if path != "/silent":
+        await send_answer(*(await answer_to(path, headers, receive)), send, breaks_off=path in {"/torn", "/headless"})
+
+
+async def answer_to(path: str, headers: list[tuple[bytes, bytes]], receive: Any) -> Answer:
     if path == "/slow":
         await asyncio.sleep(0.2)
-    if path == "/body":
-        body = (await receive())["body"]
-        status, headers, pieces = 200, [sized(len(body))], [body]
-    else:
-        status, headers, pieces = ANSWERS[path]
+    if path == "/waiting":
+        while (await receive())["type"] == "http.request":
+            pass
+    if path in {"/body", "/headers"}:
+        body = (await receive())["body"] if path == "/body" else b",".join(name for name, _ in headers)
+        return 200, [sized(len(body))], [body]
+    return ANSWERS[path]
+
+
+async def send_answer(
+    status: int, headers: list[tuple[bytes, bytes]], pieces: list[bytes], send: Send, *, breaks_off: bool
+) -> None:
     await send({"type": "http.response.start", "status": status, "headers": headers})
     for place, piece in enumerate(pieces, start=1):
-        await send({"type": "http.response.body", "body": piece, "more_body": place < len(pieces) or path == "/torn"})
-    if path == "/torn":
+        await send({"type": "http.response.body", "body": piece, "more_body": place < len(pieces) or breaks_off})
+    if breaks_off:
         raise ValueError("hunter2")
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "http":
         scope["state"]["request_id"] = "the-id"
-        await answer(scope["path"], receive, send)
+        await answer(scope["path"], scope["headers"], receive, send)
         return
     for _ in range(2):
         message = await receive()
@@ -130,7 +147,7 @@ async def test_a_client_that_waits_to_be_asked_for_its_body_is_asked_when_it_is_
         assert (await talk.head())[0] == 200
 
 
-@pytest.mark.parametrize("path", ["/injected", "/crash", "/silent"])
+@pytest.mark.parametrize("path", ["/injected", "/crash", "/silent", "/long", "/headless"])
 async def test_an_answer_that_cannot_be_is_a_500_that_says_nothing(
     port: int, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -145,7 +162,7 @@ async def test_an_answer_that_cannot_be_is_a_500_that_says_nothing(
     assert "not answered in full" in caplog.text
 
 
-@pytest.mark.parametrize("path", ["/late", "/long", "/torn"])
+@pytest.mark.parametrize("path", ["/late", "/torn"])
 async def test_an_answer_that_breaks_off_does_not_look_whole(port: int, path: str) -> None:
     async with talking(port) as talk:
         talk.say(asking(path))
@@ -153,3 +170,59 @@ async def test_an_answer_that_breaks_off_does_not_look_whole(port: int, path: st
     assert b"too long" not in sent
     assert not sent.endswith(b"0\r\n\r\n")
     assert sent.count(b"HTTP/1.1") <= 1
+
+
+async def test_a_client_of_http_1_0_gets_what_is_streamed_without_chunks(port: int) -> None:
+    async with talking(port) as talk:
+        talk.say(asking("/streamed", version="1.0"))
+        _, headers = await talk.head()
+        assert not {"transfer-encoding", "content-length"} & headers.keys()
+        assert await talk.rest() == b"onetwo"
+
+
+async def test_a_body_arrives_with_a_request_to_upgrade_too(port: int) -> None:
+    async with talking(port) as talk:
+        upgrade = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"
+        talk.say(asking("/body", "POST", upgrade + b"content-length: 5\r\n") + b"hello")
+        status, headers, body = await talk.answer()
+        assert (status, body, headers["connection"]) == (200, b"hello", "close")
+
+
+async def test_trailers_are_no_headers(port: int) -> None:
+    chunked = asking("/headers", "POST", b"transfer-encoding: chunked\r\n") + b"2\r\nhi\r\n0\r\n"
+    async with talking(port) as talk:
+        talk.say(chunked + b"authorization: Bearer x\r\n\r\n")
+        assert b"authorization" not in (await talk.answer())[2]
+
+
+@pytest.mark.parametrize("trailer", [b"a:b\r\n" * 6000, b"a:" + b"b" * 40_000], ids=["many", "one"])
+async def test_trailers_without_end_are_431(port: int, trailer: bytes) -> None:
+    async with talking(port) as talk:
+        talk.say(asking("/waiting", "POST", b"transfer-encoding: chunked\r\n") + b"0\r\n")
+        for start in range(0, len(trailer), 5000):
+            talk.say(trailer[start : start + 5000])
+            await asyncio.sleep(0.02)
+        assert (await talk.head())[0] == 431
+
+
+async def test_of_too_many_requests_at_once_some_are_answered_and_the_rest_is_not_kept(port: int) -> None:
+    async with talking(port) as talk:
+        talk.say(asking("/slow") + asking("/sized") * 1000)
+        assert (await talk.rest()).count(b"HTTP/1.1 200") == 1 + QUEUE_MAX
+
+
+async def test_requests_are_told_apart_however_they_are_cut(port: int) -> None:
+    sent = asking("/sized") + asking("/body", "POST", b"content-length: 20000\r\n") + b"x" * 20_000 + asking("/last")
+    async with talking(port) as talk:
+        for piece in (sent[:20], sent[20:-20], sent[-20:]):
+            talk.say(piece)
+            await asyncio.sleep(0.1)
+        assert [len((await talk.answer())[2]) for _ in range(3)] == [5, 20_000, 3]
+
+
+async def test_who_waits_in_line_is_let_go_when_the_client_goes(port: int) -> None:
+    async with talking(port) as talk:
+        talk.say(asking("/slow") + asking("/sized") * 50)
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.3)
+    assert [found for found in gc.get_objects() if isinstance(found, Exchange) and not found.response_complete] == []

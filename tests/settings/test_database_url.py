@@ -212,6 +212,7 @@ class TestRefusals:
             ("postgres://u:1/hunter2@h/d", "a '/' or '\\?' in the password"),
             ("postgres://u:hunter2%00@h/d", "password contains a NUL"),
             ("postgres://u:hunter2%FF@h/d", "password is not UTF-8"),
+            ("postgres://u:a@b?hunter2=x@h/d", "in the password must be written"),
         ],
     )
     def test_what_cannot_be_honoured_is_refused_by_name_and_without_the_password(self, url: str, says: str) -> None:
