@@ -1,70 +1,13 @@
 """The whole API by clicking, as somebody does who has only the docs page and a token."""
 
-import json
 import uuid
 from collections.abc import Callable
-from typing import Any
 
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import expect
 
 from tests.browser.conftest import Visiting
 from tests.support.services import Service
-
-
-class Swagger:
-    """The page, by what a person does on it."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-
-    async def authorize(self, token: str) -> None:
-        await self.page.locator(".auth-wrapper .authorize").click()
-        dialog = self.page.locator(".dialog-ux")
-        await dialog.locator("input").fill(token)
-        await dialog.locator("button.authorize").click()
-        await dialog.locator("button.btn-done").click()
-
-    async def log_out(self) -> None:
-        await self.page.locator(".auth-wrapper .authorize").click()
-        dialog = self.page.locator(".dialog-ux")
-        await dialog.get_by_role("button", name="Remove authorization").click()
-        await dialog.locator("button.btn-done").click()
-
-    async def is_authorized(self) -> bool:
-        return await self.page.locator(".auth-wrapper .authorize.locked").count() == 1
-
-    async def send(
-        self, method: str, path: str, body: Any = None, **parameters: str
-    ) -> tuple[int, Any, dict[str, str]]:
-        """Open the operation, fill it in, press Execute, read the answer: status, body, headers."""
-        block = self.page.locator(f".opblock-{method.lower()}").filter(
-            has=self.page.locator(f'.opblock-summary-path[data-path="{path}"]')
-        )
-        if await block.locator(".execute").count() == 0:
-            await block.locator(".opblock-summary-control").click()
-        for name, value in parameters.items():
-            await block.locator(f'tr[data-param-name="{name}"] input').fill(value)
-        area = block.locator("textarea.body-param__text")
-        if await area.count():
-            await area.fill("" if body is None else json.dumps(body))
-        clear = block.locator(".btn-clear")
-        if await clear.count():
-            await clear.click()
-        await block.locator(".execute").click()
-        return await self._answer(block)
-
-    async def _answer(self, block: Locator) -> tuple[int, Any, dict[str, str]]:
-        live = block.locator(".live-responses-table tbody .response")
-        await live.wait_for()
-        status = int((await live.locator(".response-col_status").inner_text()).split()[0])
-        shown = live.locator(".response-col_description .highlight-code code")
-        texts = [await text.inner_text() for text in await shown.all()]
-        headers = dict(
-            line.strip().split(": ", 1)
-            for line in (await live.locator(".headerline").all_inner_texts())
-            if ": " in line
-        )
-        return status, json.loads(texts[0]) if texts and texts[0][:1] in "[{" else None, headers
+from tests.support.swagger import Swagger
 
 
 async def test_the_life_of_a_task_by_clicking(

@@ -4,6 +4,10 @@ import re
 
 import pytest
 
+from tests.browser.conftest import browser, visiting
+
+__all__ = ["browser", "visiting"]  # fixtures: one number asks for the documentation page in a real browser
+
 RESULTS = pytest.StashKey[dict[tuple[str, str], str]]()
 
 

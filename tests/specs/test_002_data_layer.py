@@ -3,17 +3,20 @@
 import asyncio
 import statistics
 import time
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 from sqlmodel import SQLModel
 
-from taskservice.settings import load_settings
+from taskservice.settings import SettingsError, load_settings
 from taskservice.tasks import tables
+from tests.support.isolation import assert_statements_keep_users_apart
 from tests.support.problems import assert_problem, fields_of
 from tests.support.routes import NOBODYS, operations, operations_of
 from tests.support.services import SECRET, Caller, Service, Services, SurfaceName
+from tests.support.timing import timed_operations
 from tests.support.tokens import bearer, expired, signed
 from tests.support.trouble import BROKEN_TRIGGER
 from tests.support.wire import Wire
@@ -208,6 +211,7 @@ async def test_fr002_isolation_is_in_the_queries(alice: Caller, bob: Caller, sur
         answer = await alice.request(method, f"/{task['id']}{path}", json=body)
         assert_problem(answer, foreign(surface))
     assert await bob.tasks() == [task]
+    await assert_statements_keep_users_apart(alice, bob)
 
 
 async def test_fr003_users_see_and_manage_only_their_own(alice: Caller, bob: Caller) -> None:
@@ -267,10 +271,18 @@ async def test_fr008_requests_and_answers_are_validated(alice: Caller) -> None:
     assert [type(task[name]) for name in ("id", "title", "completed", "status")] == [str, str, bool, str]
 
 
-def test_fr009_secrets_and_database_come_from_the_environment() -> None:
+def test_fr009_secrets_and_database_come_from_the_environment(tmp_path: Path) -> None:
     settings = load_settings({"DATABASE_URL": "postgresql://somewhere/db", "BETTER_AUTH_SECRET": SECRET})
     assert settings.database is not None
     assert (settings.database.host, settings.database.database, settings.secrets) == ("somewhere", "db", (SECRET,))
+    for variable in (
+        "DATABASE_URL", "NEON_DB_URL", "DATABASE_DIRECT_URL", "BETTER_AUTH_SECRET", "BETTER_AUTH_SECRETS",
+    ):  # fmt: skip
+        for key in (variable.lower(), variable):
+            (tmp_path / "litestar.toml").write_text(f'[taskservice]\n{key} = "postgresql://u:hunter2@somewhere/db"\n')
+            with pytest.raises(SettingsError) as refused:
+                load_settings({"BETTER_AUTH_SECRET": SECRET}, tmp_path)
+            assert refused.value.problems == [f"litestar.toml: [taskservice] {key}: no such setting"]
 
 
 async def test_fr010_errors_are_handled_and_logged_with_their_cause(
@@ -351,15 +363,38 @@ async def test_sc003_the_token_is_required_on_every_protected_route(alice: Calle
             assert_problem(answer, 401)
 
 
-async def test_sc004_the_schema_relates_tasks_to_users(service: Service) -> None:
-    [key] = await service.rows(
-        "SELECT confrelid::regclass::text AS target, pg_get_constraintdef(oid) AS definition "
-        "FROM pg_constraint WHERE conrelid = 'tasks'::regclass AND contype = 'f'"
+BREAKS = {
+    "ck_tasks_completed_at": "UPDATE tasks SET completed_at = now() WHERE user_id = $1",
+    "ck_tasks_description": "UPDATE tasks SET description = repeat('x', 10001) WHERE user_id = $1",
+    "ck_tasks_due_all_day": "UPDATE tasks SET due_all_day = true WHERE user_id = $1",
+    "ck_tasks_priority": "UPDATE tasks SET priority = 'urgent' WHERE user_id = $1",
+    "ck_tasks_status": "UPDATE tasks SET status = 'done' WHERE user_id = $1",
+    "ck_tasks_title": "UPDATE tasks SET title = ' ' WHERE user_id = $1",
+    "ck_tasks_updated_at": "UPDATE tasks SET updated_at = created_at - interval '1 hour' WHERE user_id = $1",
+    "ck_users_revision": "UPDATE users SET forgotten = revision + 1 WHERE id = $1",
+    "fk_tasks_user_id_users": "DELETE FROM users WHERE id = $1",
+    "pk_tasks": "INSERT INTO tasks (id, user_id, title, revision) SELECT id, user_id, title, 9 FROM tasks "
+    "WHERE user_id = $1",
+    "pk_users": "INSERT INTO users (id) VALUES ($1)",
+}
+"""What each constraint of users and tasks refuses."""
+
+
+async def test_sc004_the_schema_relates_tasks_to_users(alice: Caller) -> None:
+    constraints = await alice.service.rows(
+        "SELECT conname AS name, pg_get_constraintdef(oid) AS definition FROM pg_constraint "
+        "WHERE conrelid IN ('tasks'::regclass, 'users'::regclass) AND contype IN ('c', 'f', 'p')"
     )
-    assert key["target"] == "users"
-    assert key["definition"].startswith("FOREIGN KEY (user_id) REFERENCES users(id)")
-    checks = await service.rows("SELECT 1 FROM pg_constraint WHERE conrelid = 'tasks'::regclass AND contype = 'c'")
-    assert len(checks) >= 4
+    assert {row["name"] for row in constraints} == set(BREAKS)
+    assert {row["definition"] for row in constraints if row["name"].startswith("fk_")} == {
+        "FOREIGN KEY (user_id) REFERENCES users(id)"
+    }
+    task = await alice.create()
+    for name, statement in BREAKS.items():
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refused:
+            await alice.service.execute(statement, alice.user)
+        assert getattr(refused.value, "constraint_name", None) == name
+    assert await alice.read(task["id"]) == task
 
 
 async def test_sc005_create_read_update_delete(alice: Caller) -> None:
@@ -424,16 +459,18 @@ async def test_sc009_the_database_itself_refuses_invalid_rows(alice: Caller, cha
     assert await alice.read(task["id"]) == task
 
 
-async def test_sc010_endpoints_stay_quick_while_others_work(service: Service, alice: Caller, bob: Caller) -> None:
-    async def work() -> None:
-        for _ in range(20):
+async def test_sc010_endpoints_stay_quick_while_others_work(alice: Caller, bob: Caller) -> None:
+    measured = asyncio.Event()
+
+    async def work() -> int:
+        created = 0
+        while not measured.is_set():
             await bob.create()
+            created += 1
+        return created
 
     background = asyncio.gather(*(work() for _ in range(4)))
-    times = []
-    for _ in range(10):
-        started = time.perf_counter()
-        await alice.create()
-        times.append(time.perf_counter() - started)
-    await background
-    assert statistics.median(times) < 0.5
+    times = await timed_operations(alice, 10)
+    measured.set()
+    assert min(await background) > 10
+    assert {name: taken for name, taken in times.items() if statistics.median(taken) >= 0.5} == {}

@@ -1,15 +1,24 @@
 """Specification 003, number by number: the path surface under the default policies."""
 
 import asyncio
+import json
+import resource
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any
 
 import pytest
 
 from tests.support.problems import assert_problem, fields_of
 from tests.support.routes import NOBODYS, operations_of
 from tests.support.services import Caller, Service, Services, SurfaceName
+from tests.support.talk import Talk, talking
+from tests.support.timing import timed_operations
 from tests.support.wire import Wire
+
+FILES = 4096
 
 
 @pytest.fixture
@@ -170,11 +179,21 @@ async def test_fr009_input_is_validated_on_create_and_update(alice: Caller) -> N
 
 
 async def test_fr010_tasks_are_stored_persistently(services: Services, database_url: str) -> None:
-    service = services.start(database_url=database_url)
-    task = await service.user("alice", "path").create()
-    await service.close()
-    # Not even a clean stop is needed: what was acknowledged was already on disk.
-    assert len(await service.rows("SELECT 1 FROM tasks WHERE id = $1", task["id"])) == 1
+    first = services.start(database_url=database_url)
+    task = await first.user("alice", "path").create()
+    # No clean stop: as when it is killed, its connections end at once, and with them all that was not committed.
+    await first.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    second = services.start(database_url=database_url)
+    try:
+        assert await second.user("alice", "path").tasks() == [task]
+        [table] = await second.rows("SELECT relpersistence FROM pg_class WHERE oid = 'tasks'::regclass")
+        assert table["relpersistence"] == b"p", "written to the log, so that the server may crash as well"
+    finally:
+        await second.close()
+        await first.close()
 
 
 # Success criteria
@@ -194,13 +213,8 @@ async def test_sc001_operations_succeed(alice: Caller) -> None:
 
 
 async def test_sc002_95_percent_of_the_answers_come_within_500_ms(alice: Caller) -> None:
-    times = []
-    for n in range(60):
-        started = time.perf_counter()
-        response = await (alice.get() if n % 2 else alice.post(json={"title": "t"}))
-        assert response.is_success
-        times.append(time.perf_counter() - started)
-    assert statistics.quantiles(times, n=20)[-1] < 0.5
+    times = await timed_operations(alice, 20)
+    assert {name: taken for name, taken in times.items() if statistics.quantiles(taken, n=20)[-1] >= 0.5} == {}
 
 
 async def test_sc003_every_attempt_at_another_users_tasks_is_refused(alice: Caller, bob: Caller) -> None:
@@ -232,10 +246,62 @@ async def test_sc005_no_data_leaks_between_users(alice: Caller, bob: Caller) -> 
         assert answer.status_code < 500
 
 
-async def test_sc006_1000_users_at_once(service: Service, alice: Caller) -> None:
-    async def visit(n: int) -> list[str]:
-        user = service.user(f"{alice.user}-{n}", "path")
-        await user.create(f"of {n}")
-        return await user.titles()
+@contextmanager
+def many_files() -> Iterator[None]:
+    """Both ends of a thousand connections are files of this process; the usual soft limit is 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= FILES:
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
-    assert await asyncio.gather(*(visit(n) for n in range(1000))) == [[f"of {n}"] for n in range(1000)]
+
+def spoken(caller: Caller, method: str, body: bytes = b"") -> bytes:
+    """A request to the caller's list, as it goes over the wire."""
+    lines = [f"{method} {caller.root} HTTP/1.1", "Host: localhost", f"Authorization: {caller.headers['Authorization']}"]
+    if body:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+async def all_ask(talks: list[Talk], requests: list[bytes], *, at_once: int) -> list[tuple[int, Any]]:
+    """Everybody asks on a connection of their own, so many at a time: statuses and documents."""
+    turns = asyncio.Semaphore(at_once)
+    waiting, most = 0, 0
+
+    async def ask(talk: Talk, request: bytes) -> tuple[int, Any]:
+        nonlocal waiting, most
+        async with turns:
+            waiting += 1
+            most = max(most, waiting)
+            talk.say(request)
+            status, _, body = await talk.answer()
+            waiting -= 1
+        return status, json.loads(body)
+
+    answers = await asyncio.gather(*map(ask, talks, requests))
+    assert most == at_once
+    return answers
+
+
+async def test_sc006_1000_users_at_once(service: Service, alice: Caller) -> None:
+    users = [service.user(f"{alice.user}-{n}", "path") for n in range(1000)]
+    creations = [spoken(user, "POST", json.dumps({"title": user.user}).encode()) for user in users]
+    async with AsyncExitStack() as stack:
+        stack.enter_context(many_files())
+        port = int(service.url.rpartition(":")[2])
+        talks = [await stack.enter_async_context(talking(port)) for _ in users]
+        # The first request on a connection costs more, and a new user more than a known one.
+        assert await all_ask(talks, [spoken(user, "GET") for user in users], at_once=1000) == [(200, [])] * 1000
+        took: dict[int, list[float]] = {20: [], 1000: []}
+        for at_once in (20, 1000, 20, 1000):
+            started = time.perf_counter()
+            answers = await all_ask(talks, creations, at_once=at_once)
+            took[at_once].append(time.perf_counter() - started)
+            assert [(status, task["title"]) for status, task in answers] == [(201, user.user) for user in users]
+        lists = await all_ask(talks, [spoken(user, "GET") for user in users], at_once=1000)
+        assert [[task["user_id"] for task in tasks] for _, tasks in lists] == [[user.user] * 4 for user in users]
+    # Fifty times as many users take about as long for the same work; the rest is for a busy machine.
+    assert min(took[1000]) < 2 * min(took[20]), took

@@ -9,9 +9,13 @@ from urllib.parse import urlsplit
 import pytest
 from litestar import get
 
+from tests.browser.conftest import Visiting
+from tests.support.plans import CROWD, assert_the_indexes_serve_lists
 from tests.support.problems import assert_problem
 from tests.support.routes import NOBODYS, operations, operations_of
+from tests.support.schema import index_columns
 from tests.support.services import SECRET, Caller, Service, Services, SurfaceName
+from tests.support.swagger import Swagger
 from tests.support.tokens import bearer, expired, signed
 from tests.support.wire import Wire
 
@@ -230,10 +234,7 @@ async def test_fr013_the_fields_are_stored_and_descriptions_have_at_most_500_cha
 
 
 async def test_fr014_indexes_on_user_id_and_completed(service: Service) -> None:
-    indexes = [
-        row["indexdef"] for row in await service.rows("SELECT indexdef FROM pg_indexes WHERE tablename = 'tasks'")
-    ]
-    assert any("(user_id" in index and "completed" in index for index in indexes)
+    assert ["user_id", "completed"] in (await index_columns(service, "tasks")).values()
 
 
 async def test_fr015_database_url_with_the_asyncpg_driver(services: Services, database_url: str) -> None:
@@ -287,13 +288,21 @@ async def test_sc001_all_endpoints_enforce_isolation(alice: Caller, bob: Caller)
     assert await bob.tasks() == [task]
 
 
-async def test_sc002_swagger_ui_shows_answers_for_valid_invalid_and_expired_tokens(alice: Caller) -> None:
-    # What the page sends after "Authorize", to the URL that its description names.
-    description = (await alice.service.http.get("/schema/openapi.json")).json()
-    assert "get" in description["paths"]["/api/tasks"]
-    assert {"200", "401"} <= set(description["paths"]["/api/tasks"]["get"]["responses"])
-    for token, status in ((signed({"sub": alice.user}), 200), ("invalid", 401), (expired(alice.user), 401)):
-        assert (await alice.service.http.get("/api/tasks", headers=bearer(token))).status_code == status
+async def test_sc002_swagger_ui_shows_answers_for_valid_invalid_and_expired_tokens(
+    alice: Caller, visiting: Visiting
+) -> None:
+    task = await alice.create()
+    swagger = Swagger((await visiting(f"{alice.service.url}/docs")).page)
+    for token, expected, code in (
+        (signed({"sub": alice.user}), 200, None),
+        ("invalid", 401, "invalid-token"),
+        (expired(alice.user), 401, "token-expired"),
+    ):
+        await swagger.authorize(token)
+        status, shown, _ = await swagger.send("GET", "/api/tasks")
+        assert status == expected
+        assert (shown == [task]) if code is None else (shown["code"] == code)
+        await swagger.log_out()
 
 
 async def test_sc003_a_new_route_is_protected_without_asking_for_it(services: Services) -> None:
@@ -334,17 +343,9 @@ async def test_sc005_all_operations_reach_postgresql(alice: Caller) -> None:
 async def test_sc006_the_indexes_serve_the_list(services: Services, database_url: str) -> None:
     service = services.start(database_url=database_url)
     try:
-        await service.user("alice").create()
-        await service.execute(
-            "INSERT INTO users (id) SELECT 'user ' || n FROM generate_series(1, 200) n;"
-            "INSERT INTO tasks (id, user_id, title, revision) "
-            "SELECT gen_random_uuid(), 'user ' || n, 't', m FROM generate_series(1, 200) n, generate_series(1, 50) m;"
-            "ANALYZE tasks"
-        )
-        plan = await service.rows(
-            "EXPLAIN SELECT * FROM tasks WHERE user_id = 'user 7' AND completed AND deleted_at IS NULL"
-        )
-        assert "Index" in "\n".join(row[0] for row in plan)
+        assert ["user_id", "completed"] in (await index_columns(service, "tasks")).values()
+        await service.execute(CROWD)
+        await assert_the_indexes_serve_lists(service)
     finally:
         await service.close()
 

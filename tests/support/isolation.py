@@ -1,5 +1,6 @@
 """Whether the statements themselves keep users apart: run as they are, straight on the database."""
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -7,11 +8,11 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from taskservice.database.session import new_session
 from taskservice.database.server import DatabaseServer
+from taskservice.database.session import new_session
 from taskservice.database.statements import Statement
 from taskservice.identity.tokens import Principal
-from taskservice.tasks import listing, repository
+from taskservice.tasks import repository
 from taskservice.tasks.listing import CONDITIONS, TOKEN_SURFACE, Question, read_question, read_trash
 from taskservice.tasks.repository import Edit, Standing, TaskRepository
 from taskservice.tasks.shapes import TaskChange, TaskCreate, TaskImport
@@ -101,7 +102,7 @@ async def _writing(tasks: TaskRepository, connection: Any, alice: Principal, ids
         ):
             assert await tasks.edit(alice.user_id, edits) == {}
         assert await tasks.erase(alice.user_id, [Edit(id=task_id, from_trash=from_trash) for task_id in ids]) == {}
-    planted = TaskImport(id=ids[0], title="mine", created_at=listing.midnight(listing.dt.date(2020, 1, 1)))
+    planted = TaskImport(id=ids[0], title="mine", created_at=dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
     with pytest.raises(asyncpg.UniqueViolationError):
         await tasks.create(alice, [planted])
     [created] = await tasks.create(alice, [TaskCreate(title="hers")])

@@ -4,7 +4,7 @@ from tests.support.services import Service
 
 
 async def index_columns(service: Service, table: str) -> dict[str, list[str]]:
-    """For each usable index of a table, what it is over: columns and expressions, and `WHERE` if it is a partial one."""
+    """For each usable index of a table, what it is over: columns and expressions, and `WHERE` if it is partial."""
     rows = await service.rows(
         "SELECT indexrelid::regclass::text AS name, indpred IS NOT NULL AS partial, "
         "ARRAY(SELECT pg_get_indexdef(indexrelid, place, true) FROM generate_series(1, indnkeyatts) place) AS columns "
@@ -14,7 +14,7 @@ async def index_columns(service: Service, table: str) -> dict[str, list[str]]:
     return {row["name"]: [*row["columns"], *(["WHERE"] if row["partial"] else [])] for row in rows}
 
 
-async def schema(service: Service) -> list[str]:
+async def schema_of(service: Service) -> list[str]:
     """Columns, indexes, constraints and triggers, a line each."""
     rows = await service.rows(
         "SELECT concat_ws(' ', 'column', table_name, column_name, data_type, is_nullable, column_default, "
@@ -22,6 +22,6 @@ async def schema(service: Service) -> list[str]:
         "UNION ALL SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname = 'public' "
         "UNION ALL SELECT concat_ws(' ', 'constraint', conrelid::regclass, conname, pg_get_constraintdef(oid)) "
         "FROM pg_constraint WHERE connamespace = 'public'::regnamespace "
-        "UNION ALL SELECT 'trigger ' || pg_get_triggerdef(oid) FROM pg_trigger ORDER BY 1"
+        "UNION ALL SELECT 'trigger ' || pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1"
     )
     return [row["line"] for row in rows]
