@@ -96,7 +96,10 @@ class Protocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._read_again(self._head_without_upgrade(), data[upgrade.args[0] :])
+            if self._phase is Phase.HEAD:
+                self._read_again(self._head_without_upgrade(), data[upgrade.args[0] :])
+            else:
+                self.cycle.keep_alive = False  # CONNECT, which nobody follows
         except httptools.HttpParserInvalidMethodError:
             unknown = _METHOD.match(data) if phase is Phase.IDLE and self.cycle is exchange else None
             if unknown is None:

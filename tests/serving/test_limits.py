@@ -108,6 +108,15 @@ async def test_a_method_that_http_does_not_know_is_405_like_any_other(program: P
         assert await talk.is_over()
 
 
+@pytest.mark.parametrize("target", [b"a:80", b"/health/live", b"*"])
+@pytest.mark.parametrize("head", [b"", b"connection: upgrade\r\nupgrade: websocket\r\n"], ids=["plain", "upgrade"])
+async def test_connect_leads_nowhere(program: Program, target: bytes, head: bytes) -> None:
+    async with talking(program.port) as talk:
+        talk.say(b"CONNECT %b HTTP/1.1\r\nhost: a\r\n%b\r\n" % (target, head))
+        assert (await talk.answer())[0] in {400, 404, 405}
+        assert await talk.is_over()
+
+
 @pytest.mark.parametrize("raw", [b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/9\r\n\r\n", b"GET  \r\n\r\n"])
 async def test_what_is_no_http_is_400(program: Program, raw: bytes) -> None:
     async with talking(program.port) as talk:
