@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,26 @@ import pytest
 from bench.http import request
 from bench.processes import free_port
 from bench.reliability.database import KillablePostgres, running_pgbouncer, url_through, wired
-from bench.reliability.program import running_program
+from bench.reliability.program import Program, running_program
+from bench.reliability.wire import Wire
 from bench.tokens import SECRET
 from tests.support.commands import Operator
 
 IGNORED = "ignore_startup_parameters = statement_timeout, lock_timeout, idle_in_transaction_session_timeout"
+
+
+@asynccontextmanager
+async def behind_announced_pooler(wire: Wire, port: int) -> AsyncIterator[Program]:
+    """The service behind a pooler that its settings tell of, and of the way around it."""
+    async with (
+        running_pgbouncer(wire.port, port),
+        running_program(
+            database_url=url_through(port),
+            database_direct_url=url_through(wire.port),
+            taskservice_database_pooler="true",
+        ) as program,
+    ):
+        yield program
 
 
 @pytest.mark.parametrize("further", ["", IGNORED], ids=["refuses session settings", "drops session settings"])
@@ -72,15 +89,7 @@ async def test_a_pooler_without_a_known_way_around_it_says_what_to_set(postgres:
 async def test_a_database_that_goes_away_behind_the_pooler_is_503_and_heals(postgres: KillablePostgres) -> None:
     port = free_port()
     read = request("GET", "/api/tasks", "behind")
-    async with (
-        wired(postgres) as wire,
-        running_pgbouncer(wire.port, port),
-        running_program(
-            database_url=url_through(port),
-            database_direct_url=url_through(wire.port),
-            taskservice_database_pooler="true",
-        ) as program,
-    ):
+    async with wired(postgres) as wire, behind_announced_pooler(wire, port) as program:
         assert (await program.once(read)).status == 200
         wire.cut()
         began = time.monotonic()
@@ -101,15 +110,7 @@ async def test_purges_go_through_the_pooler_side_by_side_with_requests(
     port = free_port()
     operator = Operator(tmp_path, DATABASE_URL=url_through(port), BETTER_AUTH_SECRET=SECRET)
     operator.environment["TASKSERVICE_DATABASE_POOLER"] = "true"
-    async with (
-        wired(postgres) as wire,
-        running_pgbouncer(wire.port, port),
-        running_program(
-            database_url=url_through(port),
-            database_direct_url=url_through(wire.port),
-            taskservice_database_pooler="true",
-        ) as program,
-    ):
+    async with wired(postgres) as wire, behind_announced_pooler(wire, port) as program:
         await program.once(request("POST", "/api/tasks", "hoarder", {"title": "live"}))
         await postgres.execute(
             "INSERT INTO tasks (id, user_id, title, revision, deleted_at) SELECT gen_random_uuid(), 'hoarder', 'x', n, "
