@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
 from bench.tokens import SECRET, token
-from taskservice.identity.tokens import TokenVerifier
+from taskservice.auth.tokens import TokenVerifier
 from taskservice.settings import load_settings
 
 CHECKS = 5000

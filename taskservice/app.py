@@ -12,27 +12,27 @@ from litestar.middleware import DefineMiddleware
 from litestar.types import ControllerRouterHandler
 
 from taskservice import rules
-from taskservice.database.bringup import BringUp, migrations_config
+from taskservice.api.controllers import TaskService, task_controllers
+from taskservice.auth.middleware import Authentication
+from taskservice.auth.tokens import TokenVerifier
+from taskservice.auth.users import RegisteredUsers
+from taskservice.cli.database import MigrationCommands
+from taskservice.database.bring_up import BringUp, migrations_config
 from taskservice.database.pool import Pool
 from taskservice.database.server import DatabaseServer
 from taskservice.database.session import new_session
-from taskservice.identity.middleware import Authentication
-from taskservice.identity.tokens import TokenVerifier
-from taskservice.identity.users import RegisteredUsers
-from taskservice.migration_commands import MigrationCommands
+from taskservice.observability.request_log import RequestLog, configure_logging, remember_cause
+from taskservice.observability.tracing import traced
 from taskservice.problems import Problem
-from taskservice.serving import RunCommand
+from taskservice.server import RunCommand
 from taskservice.settings import Settings, SettingsError, load_settings
-from taskservice.tasks.controllers import TaskService, task_controllers
-from taskservice.tasks.repository import TaskRepository
+from taskservice.tasks.store import TaskStore
 from taskservice.web.cors import Cors, Origins
 from taskservice.web.docs import docs_routes, openapi_config
 from taskservice.web.health import READY_SECONDS, health_routes
 from taskservice.web.methods import DerivedMethods
 from taskservice.web.paths import PathNames
 from taskservice.web.problem_documents import problem_response
-from taskservice.web.request_log import RequestLog, configure_logging, remember_cause
-from taskservice.web.tracing import traced
 
 FIRST_WAIT_SECONDS: Final = 3.0
 """So long a start waits for the database; after that it serves what needs none, and the rest as soon as it can."""
@@ -52,7 +52,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     migrations = migrations_config(server)
     users = RegisteredUsers(settings.users_table, pool) if settings.users == "registered" else None
     bring_up = BringUp(server, pool, migrations, migrate=settings.migrate, check=users.check if users else None)
-    tasks = TaskRepository(pool, new_session(server))
+    tasks = TaskStore(pool, new_session(server))
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
@@ -84,7 +84,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         *task_controllers(TaskService(settings, pool, tasks)), *health_routes(trouble), *docs_routes(settings),
     ]  # fmt: skip
     if settings.metrics:
-        from taskservice.web.metrics import Metrics, metrics_route  # noqa: PLC0415 (slow to load, and optional)
+        from taskservice.observability.metrics import Metrics, metrics_route  # noqa: PLC0415 (slow to load, and optional)
 
         metrics = Metrics(pool=pool, verifier=verifier)
         routes.append(metrics_route(metrics))

@@ -20,8 +20,8 @@ from dotenv.parser import parse_stream
 from msgspec import Struct
 
 from taskservice import rules
-from taskservice.database_url import BadDatabaseUrl, ConnectionTarget, Pooler, read_database_url, read_direct_url
-from taskservice.identity.keys import may_be_secret
+from taskservice.auth.keys import may_be_secret
+from taskservice.database.url import BadDatabaseUrl, ConnectionTarget, Pooler, read_database_url, read_direct_url
 
 PREFIX: Final = "TASKSERVICE_"
 SECRET_MIN_BYTES: Final = 32

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import asyncpg
 
+from taskservice.database.database_time import spent_on_database
 from taskservice.database.failures import Failure, classify, describe
-from taskservice.database.reaching import Connect, Connection, reach
-from taskservice.database.spent import spent_on_database
+from taskservice.database.reconnect import Connect, Connection, reach
 from taskservice.problems import DatabaseUnavailable, Overloaded, Problem
 
 Record = Any

@@ -10,8 +10,8 @@ from typing import Any, Final
 import asyncpg
 
 from taskservice.database.failures import blame
-from taskservice.database.reaching import CONNECT_SECONDS
-from taskservice.database_url import ConnectionTarget, read_database_url
+from taskservice.database.reconnect import CONNECT_SECONDS
+from taskservice.database.url import ConnectionTarget, read_database_url
 from taskservice.settings import Settings
 
 log: Final = logging.getLogger(__name__)

@@ -9,13 +9,13 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from taskservice import rules
-from taskservice.identity.tokens import Principal
+from taskservice.auth.tokens import Principal
 from taskservice.problems import FieldError, ForeignTask, PreconditionFailed, Problem, TaskNotFound
-from taskservice.tasks import fields
+from taskservice.tasks import validation
 from taskservice.tasks.bodies import Bodies
-from taskservice.tasks.fields import Fields, Invalid
-from taskservice.tasks.repository import REVISION, Edit, Edited, TaskRepository
-from taskservice.tasks.shapes import Task, TaskChange, TaskCreate, etag, task_from
+from taskservice.tasks.schemas import Task, TaskChange, TaskCreate, etag, task_from
+from taskservice.tasks.store import REVISION, Edit, Edited, TaskStore
+from taskservice.tasks.validation import Fields, Invalid
 
 OPERATIONS: Final = ("create", "update", "complete", "delete", "restore")
 _TAG: Final = re.compile(r'"(0|[1-9][0-9]{0,17})"')
@@ -64,12 +64,12 @@ def _anything(value: Any) -> Any:
     return value
 
 
-_ID: Final = {"op": _anything, "id": fields.identifier, "if_match": _if_match}
+_ID: Final = {"op": _anything, "id": validation.identifier, "if_match": _if_match}
 _SHAPES: Final[dict[str, Fields]] = {
     "create": Fields({"op": _anything, "data": _anything}, required=("data",)),
     "update": Fields({**_ID, "data": _anything}, required=("id", "data")),
     "complete": Fields({**_ID, "data": _anything}, required=("id",)),
-    "delete": Fields({**_ID, "permanent": fields.boolean}, required=("id",)),
+    "delete": Fields({**_ID, "permanent": validation.boolean}, required=("id",)),
     "restore": Fields(_ID, required=("id",)),
 }
 
@@ -131,7 +131,7 @@ def _read_operation(
 
 
 async def carry_out(
-    tasks: TaskRepository, author: Principal, operations: Sequence[Operation], *, reveals_foreign: bool
+    tasks: TaskStore, author: Principal, operations: Sequence[Operation], *, reveals_foreign: bool
 ) -> BatchAnswer:
     """Run within a transaction: the first operation that fails raises, and the transaction undoes the others."""
     results: dict[int, BatchResult] = {}
@@ -172,7 +172,7 @@ def _waves(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
 
 
 async def _create(
-    tasks: TaskRepository, author: Principal, wave: Sequence[Operation], results: dict[int, BatchResult]
+    tasks: TaskStore, author: Principal, wave: Sequence[Operation], results: dict[int, BatchResult]
 ) -> None:
     if wave:
         rows = await tasks.create(author, [operation.create for operation in wave if operation.create])
@@ -181,7 +181,7 @@ async def _create(
 
 
 async def _failure(
-    tasks: TaskRepository, owner: str, operation: Operation, answer: Edited | None, *, reveals_foreign: bool
+    tasks: TaskStore, owner: str, operation: Operation, answer: Edited | None, *, reveals_foreign: bool
 ) -> Problem:
     where = f"operations.{operation.index}"
     if answer is not None:

@@ -7,9 +7,9 @@ from msgspec import UNSET
 from taskservice import rules
 from taskservice.problems import FieldError
 from taskservice.settings import Settings
-from taskservice.tasks import fields
-from taskservice.tasks.fields import Fields, Invalid
-from taskservice.tasks.shapes import TaskChange, TaskCreate, TaskImport
+from taskservice.tasks import validation
+from taskservice.tasks.schemas import TaskChange, TaskCreate, TaskImport
+from taskservice.tasks.validation import Fields, Invalid
 
 
 class Bodies:
@@ -17,21 +17,23 @@ class Bodies:
 
     def __init__(self, settings: Settings) -> None:
         task = {
-            "title": fields.title,
-            "description": fields.description(settings.description_max),
-            "status": fields.status,
-            "completed": fields.boolean,
-            "priority": fields.priority,
-            "due_date": fields.due_date,
+            "title": validation.title,
+            "description": validation.description(settings.description_max),
+            "status": validation.status,
+            "completed": validation.boolean,
+            "priority": validation.priority,
+            "due_date": validation.due_date,
         }
         required = () if settings.title == "generated" else ("title",)
-        self._create = Fields(task, required=required, ignored=fields.READ_ONLY)
-        self._change = Fields(task, ignored=fields.READ_ONLY)
-        past = {"id": fields.identifier, "created_at": fields.past, "completed_at": fields.optional_past}
+        self._create = Fields(task, required=required, ignored=validation.READ_ONLY)
+        self._change = Fields(task, ignored=validation.READ_ONLY)
+        past = {"id": validation.identifier, "created_at": validation.past, "completed_at": validation.optional_past}
         self._import = Fields(
             {**task, **past}, required=("id", "title", "created_at"), ignored=("user_id", "updated_at")
         )
-        self._completion = Fields({"completed": fields.boolean}, required=("completed",), ignored=fields.READ_ONLY)
+        self._completion = Fields(
+            {"completed": validation.boolean}, required=("completed",), ignored=validation.READ_ONLY
+        )
 
     def read_completion(
         self, document: Any, errors: list[FieldError], *, at: str = "", index: int | None = None

@@ -8,9 +8,9 @@ from typing import Final
 from msgspec import Struct
 
 from taskservice.problems import FieldError, ResyncRequired
-from taskservice.tasks.fields import Invalid
-from taskservice.tasks.repository import Changes
-from taskservice.tasks.shapes import Instant, Task, etag, instant, task_from
+from taskservice.tasks.schemas import Instant, Task, etag, instant, task_from
+from taskservice.tasks.store import Changes
+from taskservice.tasks.validation import Invalid
 
 TOKEN: Final = re.compile(r"(0|[1-9][0-9]{0,17})(?:-(0|[1-9][0-9]{0,17}))?")
 

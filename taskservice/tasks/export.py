@@ -10,8 +10,8 @@ import msgspec
 
 from taskservice import __version__, rules
 from taskservice.tasks.listing import TOKEN_SURFACE, read_question
-from taskservice.tasks.repository import TaskRepository
-from taskservice.tasks.shapes import Task, task_from
+from taskservice.tasks.schemas import Task, task_from
+from taskservice.tasks.store import TaskStore
 
 PAGE: Final = 500
 
@@ -28,7 +28,7 @@ class Format(msgspec.Struct, frozen=True):
     tail: bytes
 
 
-async def export(tasks: TaskRepository, owner: str, form: Format) -> AsyncIterator[bytes]:
+async def export(tasks: TaskStore, owner: str, form: Format) -> AsyncIterator[bytes]:
     """The file in pieces. A task that exists throughout is in it once, whatever is written meanwhile."""
     cursor = b""
     first = True

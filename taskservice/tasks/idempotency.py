@@ -15,8 +15,8 @@ from taskservice import rules
 from taskservice.database.pool import Transaction
 from taskservice.database.statements import Statement
 from taskservice.problems import FieldError, IdempotencyInFlight, IdempotencyKeyReused
-from taskservice.tasks.fields import Invalid
-from taskservice.tasks.tables import idempotency_keys as keys
+from taskservice.tasks.models import idempotency_keys as keys
+from taskservice.tasks.validation import Invalid
 
 _PRINTABLE: Final = re.compile(rb"[\x20-\x7e]{1,%d}" % rules.IDEMPOTENCY_KEY_MAX)
 

@@ -7,12 +7,12 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 
 from taskservice import rules
-from taskservice.identity.tokens import Principal
+from taskservice.auth.tokens import Principal
 from taskservice.problems import FieldError, TaskExists
 from taskservice.tasks.bodies import Bodies
-from taskservice.tasks.fields import Invalid
-from taskservice.tasks.repository import Edit, Standing, TaskRepository
-from taskservice.tasks.shapes import TaskChange, TaskImport
+from taskservice.tasks.schemas import TaskChange, TaskImport
+from taskservice.tasks.store import Edit, Standing, TaskStore
+from taskservice.tasks.validation import Invalid
 
 CHUNK: Final = 1000
 
@@ -48,7 +48,7 @@ def read_import(document: Any, bodies: Bodies, errors: list[FieldError]) -> list
 
 
 async def take_in(
-    tasks: TaskRepository, author: Principal, imports: Sequence[TaskImport], *, existing: Existing, dry_run: bool
+    tasks: TaskStore, author: Principal, imports: Sequence[TaskImport], *, existing: Existing, dry_run: bool
 ) -> Imported:
     """Run within a transaction. Raises `TaskExists` if an id is another user's."""
     if not dry_run:

@@ -22,9 +22,9 @@ from sqlalchemy.dialects import postgresql
 
 from taskservice import rules
 from taskservice.problems import FieldError, ValidationFailed
-from taskservice.tasks import fields
-from taskservice.tasks.fields import Invalid
-from taskservice.tasks.tables import Instant, alphabetical, by_priority, by_status, none_last, tasks
+from taskservice.tasks import validation
+from taskservice.tasks.models import Instant, alphabetical, by_priority, by_status, none_last, tasks
+from taskservice.tasks.validation import Invalid
 
 # ---- sorts: each is a function of a column and of the cursor's value alike, never NULL, and has its own index
 
@@ -341,7 +341,7 @@ class _Reading:
         for name in MOMENTS:
             if name in self._found:
                 try:
-                    found = fields.moment(self._found[name][0])
+                    found = validation.moment(self._found[name][0])
                 except Invalid as invalid:
                     self._wrong(name, invalid)
                 else:

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from taskservice import rules
-from taskservice.tasks.tables import idempotency_keys, tasks, tombstones, users
+from taskservice.tasks.models import idempotency_keys, tasks, tombstones, users
 
 BATCH: Final = 1000
 """Rows a transaction, so that nobody waits long for a lock."""

@@ -29,8 +29,8 @@ from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler, Method
 from litestar.types.internal_types import PathParameterDefinition
 
-from taskservice import __version__, called
-from taskservice.identity.middleware import PUBLIC
+from taskservice import __version__, program_name
+from taskservice.auth.middleware import PUBLIC
 from taskservice.problems import NotFound, Problem, catalogue
 from taskservice.settings import Settings
 
@@ -71,7 +71,9 @@ def openapi_config(settings: Settings) -> OpenAPIConfig:
 
 def docs_routes(settings: Settings) -> list[ControllerRouterHandler]:
     assets = _Assets()
-    hint = _HINT_PRODUCTION if settings.production else _HINT_DEVELOPMENT.format(litestar=escape(called.litestar()))
+    hint = (
+        _HINT_PRODUCTION if settings.production else _HINT_DEVELOPMENT.format(litestar=escape(program_name.litestar()))
+    )
     problems = {kind.code: kind for kind in catalogue()}
     settled = {"hint": hint, **assets.versions}
 
@@ -147,7 +149,7 @@ class _DescribedConfig(OpenAPIConfig):
     settings: Settings = field(kw_only=True)
 
     def to_openapi_schema(self) -> OpenAPI:
-        from taskservice.web.api_description import Description  # noqa: PLC0415 (large, and not needed to start)
+        from taskservice.api.api_description import Description  # noqa: PLC0415 (large, and not needed to start)
 
         return Description(super().to_openapi_schema(), self.settings)
 

@@ -8,7 +8,7 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Scope
 
-from taskservice.identity.middleware import PUBLIC
+from taskservice.auth.middleware import PUBLIC
 from taskservice.problems import NotReady
 
 READY_SECONDS: Final = 2.0

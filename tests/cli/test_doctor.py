@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from taskservice.database.migrations import HEAD
-from tests.identity.issuer import Issuer
+from tests.auth.issuer import Issuer
 from tests.support.better_auth import USERS_TABLE
 from tests.support.commands import Operator
 from tests.support.postgres import ThrowawayPostgres

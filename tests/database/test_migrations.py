@@ -25,20 +25,20 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import DBAPIError
 
 from taskservice import app, rules
-from taskservice.database import bringup
-from taskservice.database.bringup import migrations_config, upgrade
+from taskservice.auth.tokens import Principal
+from taskservice.database import bring_up
+from taskservice.database.bring_up import migrations_config, upgrade
 from taskservice.database.migrations import DIRECTORY, HEAD, VERSION_TABLE
 from taskservice.database.server import DatabaseServer
 from taskservice.database.session import new_engine, new_session
-from taskservice.identity.tokens import Principal
 from taskservice.problems import FieldError
 from taskservice.settings import load_settings
 from taskservice.tasks import listing, repository
 from taskservice.tasks.bodies import Bodies
 from taskservice.tasks.listing import TOKEN_SURFACE
-from taskservice.tasks.repository import Edit, TaskRepository
-from taskservice.tasks.shapes import TaskCreate, task_from
-from taskservice.tasks.tables import Table
+from taskservice.tasks.models import Table
+from taskservice.tasks.schemas import TaskCreate, task_from
+from taskservice.tasks.store import Edit, TaskStore
 from tests.support.postgres import ThrowawayPostgres
 from tests.support.problems import assert_problem
 from tests.support.services import SECRET, Service, Services
@@ -211,8 +211,8 @@ def upgrade() -> None:
 def next_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file of a migration after the newest one; the program runs it from now on."""
     shutil.copytree(DIRECTORY, tmp_path / "migrations")
-    monkeypatch.setattr(bringup, "DIRECTORY", tmp_path / "migrations")
-    monkeypatch.setattr(bringup, "HEAD", "0002")
+    monkeypatch.setattr(bring_up, "DIRECTORY", tmp_path / "migrations")
+    monkeypatch.setattr(bring_up, "HEAD", "0002")
     return tmp_path / "migrations" / "versions" / "0002_next.py"
 
 
@@ -379,9 +379,9 @@ def trial(stage: Stage, postgres: ThrowawayPostgres, migrated_template: str) -> 
     """Does something with a repository and undoes it; whatever the database says to it comes out."""
     url = postgres.create_database(template=migrated_template)
     connection = stage.run(_connect(url))
-    tasks = TaskRepository(Direct(connection), new_session(server_of(url)))
+    tasks = TaskStore(Direct(connection), new_session(server_of(url)))
 
-    def attempt(work: Callable[[TaskRepository, Connection], Awaitable[Any]]) -> Any:
+    def attempt(work: Callable[[TaskStore, Connection], Awaitable[Any]]) -> Any:
         async def within() -> Any:
             transaction = connection.transaction()
             await transaction.start()
@@ -439,7 +439,7 @@ def test_whatever_is_accepted_the_database_takes(
     if create is None:
         return
 
-    async def work(tasks: TaskRepository, _: Connection) -> None:
+    async def work(tasks: TaskStore, _: Connection) -> None:
         [row] = await tasks.create(ALICE, [create])
         for change in accepted:
             [edited] = (await tasks.edit("alice", [Edit(id=row["id"], change=change)])).values()
@@ -455,7 +455,7 @@ def test_whatever_an_import_may_hold_the_database_takes(trial: Callable[..., Any
     if one is None:
         return
 
-    async def work(tasks: TaskRepository, _: Connection) -> None:
+    async def work(tasks: TaskStore, _: Connection) -> None:
         [row] = await tasks.create(ALICE, [one])
         for toggles in range(3):
             [edited] = (await tasks.edit("alice", [Edit(id=row["id"], toggle=True)])).values()
@@ -474,7 +474,7 @@ def test_whatever_an_import_may_hold_the_database_takes(trial: Callable[..., Any
     )
 )
 def test_a_title_that_is_refused_the_database_refuses_too(trial: Callable[..., Any], title: str) -> None:
-    async def work(tasks: TaskRepository, connection: Connection) -> None:
+    async def work(tasks: TaskStore, connection: Connection) -> None:
         [row] = await tasks.create(ALICE, [TaskCreate(title="t")])
         await connection.execute("UPDATE tasks SET title = $1 WHERE id = $2", title, row["id"])
 
@@ -499,7 +499,7 @@ def test_a_title_that_is_refused_the_database_refuses_too(trial: Callable[..., A
     ],
 )  # fmt: skip
 def test_what_breaks_a_rule_the_database_refuses(trial: Callable[..., Any], change: str) -> None:
-    async def work(tasks: TaskRepository, connection: Connection) -> None:
+    async def work(tasks: TaskStore, connection: Connection) -> None:
         await tasks.create(ALICE, [TaskCreate(title="t")])
         await connection.execute(f"UPDATE tasks SET {change}")
 
@@ -509,7 +509,7 @@ def test_what_breaks_a_rule_the_database_refuses(trial: Callable[..., Any], chan
 
 @pytest.mark.parametrize("statement", ["DELETE FROM users", "UPDATE users SET forgotten = revision + 1"])
 def test_users_with_tasks_are_held_to_their_rules(trial: Callable[..., Any], statement: str) -> None:
-    async def work(tasks: TaskRepository, connection: Connection) -> None:
+    async def work(tasks: TaskStore, connection: Connection) -> None:
         await tasks.create(ALICE, [TaskCreate(title="t")])
         await connection.execute(statement)
 
@@ -553,7 +553,7 @@ async def plan(connection: Connection, sql: str, args: Sequence[Any]) -> str:
 
 @pytest.mark.parametrize(("sort", "down"), list(product(listing.SORTS, ["", "-"])))
 async def test_an_index_serves_every_sort_on_every_page(many: Connection, sort: str, down: str) -> None:
-    tasks = TaskRepository(Direct(many), new_session(server_of("postgresql://nobody@127.0.0.1:1/x")))
+    tasks = TaskStore(Direct(many), new_session(server_of("postgresql://nobody@127.0.0.1:1/x")))
     query = f"sort={down}{sort}&limit=100".encode()
     first = listing.read_question(query, TOKEN_SURFACE)
     page = await tasks.page("user 0", first)

@@ -2,10 +2,10 @@
 
 import asyncio
 
+from taskservice.database.database_time import Spent, spent_on_database
 from taskservice.database.pool import Pool
 from taskservice.database.server import DatabaseServer
-from taskservice.database.spent import Spent, spent_on_database
-from taskservice.tasks.counters import Counters
+from taskservice.tasks.revisions import Counters
 from tests.support.services import Service
 
 

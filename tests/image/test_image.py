@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from taskservice.identity.tokens import issue_token
+from taskservice.auth.tokens import issue_token
 from taskservice.settings import load_settings
 from tests.image.relay import free_port
 from tests.image.without_engine import ROOT, Image, missing

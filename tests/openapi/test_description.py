@@ -12,12 +12,12 @@ import pytest
 
 from docs.generate import PAGES
 from taskservice import rules
+from taskservice.api.api_operations import OPERATIONS, PUBLIC
+from taskservice.api.api_schemas import schemas
 from taskservice.problems import catalogue
 from taskservice.tasks import batch, listing
 from taskservice.tasks.bodies import Bodies
-from taskservice.tasks.fields import Fields
-from taskservice.web.api_operations import OPERATIONS, PUBLIC
-from taskservice.web.api_schemas import schemas
+from taskservice.tasks.validation import Fields
 from tests.support.described import DOCUMENT, assert_described, resolved
 from tests.support.routes import operations
 from tests.support.services import Service, Services

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from taskservice.database.session import new_engine
-from taskservice.database_url import BadDatabaseUrl, ConnectionTarget, read_database_url, read_direct_url
+from taskservice.database.url import BadDatabaseUrl, ConnectionTarget, read_database_url, read_direct_url
 from taskservice.settings import load_settings
 from tests.support.postgres import ThrowawayPostgres
 from tests.support.tls import tls_in_front_of

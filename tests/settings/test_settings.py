@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskservice.identity.tokens import issue_token
+from taskservice.auth.tokens import issue_token
 from taskservice.settings import (
     BETTER_AUTH_DEVELOPMENT_SECRET,
     SETTINGS,

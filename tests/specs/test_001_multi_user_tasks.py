@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from sqlmodel import SQLModel
 
-from taskservice.identity.tokens import TokenVerifier
-from taskservice.tasks import tables
+from taskservice.auth.tokens import TokenVerifier
+from taskservice.tasks import models
 from tests.support.isolation import assert_statements_keep_users_apart
 from tests.support.plans import CROWD, assert_the_indexes_serve_lists
 from tests.support.problems import assert_problem, fields_of
@@ -29,7 +29,7 @@ from tests.support.tokens import bearer, expired, signed
 from tests.support.trouble import BROKEN_TRIGGER
 from tests.support.wire import Wire
 
-SOURCES = sorted(Path(tables.__file__).parents[1].rglob("*.py"))
+SOURCES = sorted(Path(models.__file__).parents[1].rglob("*.py"))
 
 
 @pytest.fixture(scope="session")
@@ -294,7 +294,7 @@ async def test_fr002_tables_and_indexes_are_created_at_start(services: Services,
         assert (await index_columns(service, "users"))["pk_users"] == ["id"]
         found = await index_columns(service, "tasks")
         assert ["user_id", "completed"] in found.values()
-        assert set(found) == {"pk_tasks", *(index.name for index in tables.tasks.indexes)}
+        assert set(found) == {"pk_tasks", *(index.name for index in models.tasks.indexes)}
         assert (await service.user("alice", "path").post(json={"title": "t"})).status_code == 201
     finally:
         await service.close()
@@ -419,7 +419,7 @@ async def test_fr018_neon_db_url_is_used_to_connect(services: Services, database
 
 
 async def test_fr019_the_tables_are_sqlmodel_classes(service: Service) -> None:
-    for model, table in ((tables.User, "users"), (tables.Task, "tasks")):
+    for model, table in ((models.User, "users"), (models.Task, "tasks")):
         assert issubclass(model, SQLModel)
         columns = {row["column_name"] for row in await service.rows(
             "SELECT column_name FROM information_schema.columns WHERE table_name = $1", table)}  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 from sqlmodel import SQLModel
 
 from taskservice.settings import SettingsError, load_settings
-from taskservice.tasks import tables
+from taskservice.tasks import models
 from tests.support.isolation import assert_statements_keep_users_apart
 from tests.support.problems import assert_problem, fields_of
 from tests.support.routes import NOBODYS, operations, operations_of
@@ -247,8 +247,8 @@ async def test_fr005_status_codes_are_the_proper_ones(
 
 
 async def test_fr006_postgresql_through_sqlmodel_tables(alice: Caller) -> None:
-    assert issubclass(tables.Task, SQLModel)
-    assert issubclass(tables.User, SQLModel)
+    assert issubclass(models.Task, SQLModel)
+    assert issubclass(models.User, SQLModel)
     await alice.create()
     assert len(await alice.service.rows("SELECT * FROM tasks WHERE user_id = $1", alice.user)) == 1
 

@@ -8,14 +8,14 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from taskservice.auth.tokens import Principal
 from taskservice.database.server import DatabaseServer
 from taskservice.database.session import new_session
 from taskservice.database.statements import Statement
-from taskservice.identity.tokens import Principal
 from taskservice.tasks import repository
 from taskservice.tasks.listing import CONDITIONS, TOKEN_SURFACE, Question, read_question, read_trash
-from taskservice.tasks.repository import Edit, Standing, TaskRepository
-from taskservice.tasks.shapes import TaskChange, TaskCreate, TaskImport
+from taskservice.tasks.schemas import TaskChange, TaskCreate, TaskImport
+from taskservice.tasks.store import Edit, Standing, TaskStore
 from tests.support.services import Caller
 
 QUERIES = (
@@ -52,7 +52,7 @@ async def assert_statements_keep_users_apart(alice: Caller, bob: Caller) -> None
     await bob.service.execute("UPDATE tasks SET deleted_at = now() WHERE id = $1", trashed["id"])
     async with alice.service.connection() as connection:
         recorder = Recorder(connection)
-        tasks = TaskRepository(recorder, new_session(DatabaseServer(alice.service.settings)))
+        tasks = TaskStore(recorder, new_session(DatabaseServer(alice.service.settings)))
         before = await stored(connection, bob)
         ids = [UUID(str(row["id"])) for row in before["tasks"]]
         await _reading(tasks, alice.user, bob.user, ids)
@@ -70,7 +70,7 @@ async def stored(connection: Any, bob: Caller) -> dict[str, list[Any]]:
     }
 
 
-async def _reading(tasks: TaskRepository, alice: str, bob: str, ids: list[UUID]) -> None:
+async def _reading(tasks: TaskStore, alice: str, bob: str, ids: list[UUID]) -> None:
     questions = [read_question(query.encode(), TOKEN_SURFACE) for query in QUERIES] + [read_trash(b"")]
     assert {name for question in questions for name in question.shape.conditions} == {*CONDITIONS}
     for question in questions:
@@ -84,7 +84,7 @@ async def _reading(tasks: TaskRepository, alice: str, bob: str, ids: list[UUID])
     assert await tasks.standing(alice, ids) == dict.fromkeys(ids, Standing.FOREIGN)
 
 
-async def _second_page(tasks: TaskRepository, bob: str) -> Question:
+async def _second_page(tasks: TaskStore, bob: str) -> Question:
     """What follows a page of Bob's own."""
     page = await tasks.page(bob, read_question(b"limit=1", TOKEN_SURFACE))
     question = read_question(f"limit=1&cursor={page.next_cursor}".encode(), TOKEN_SURFACE)
@@ -92,7 +92,7 @@ async def _second_page(tasks: TaskRepository, bob: str) -> Question:
     return question
 
 
-async def _writing(tasks: TaskRepository, connection: Any, alice: Principal, ids: list[UUID]) -> None:
+async def _writing(tasks: TaskStore, connection: Any, alice: Principal, ids: list[UUID]) -> None:
     change = TaskChange(title="mine")
     for from_trash in (False, True):
         for edits in (

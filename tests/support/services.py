@@ -14,8 +14,8 @@ import httpx
 from litestar import Litestar
 
 from taskservice.app import create_app
-from taskservice.identity.tokens import issue_token
-from taskservice.serving.server import Server, uvicorn_config
+from taskservice.auth.tokens import issue_token
+from taskservice.server.server import Server, uvicorn_config
 from taskservice.settings import Settings, load_settings
 from tests.support.better_auth import USERS_TABLE
 from tests.support.described import assert_described

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from taskservice.serving.server import Server, uvicorn_config
+from taskservice.server.server import Server, uvicorn_config
 
 
 class Talk:

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskservice.tasks.export import FORMATS
-from taskservice.tasks.shapes import Task, task_from
+from taskservice.tasks.schemas import Task, task_from
 from tests.support.commands import Operator
 from tests.support.postgres import ThrowawayPostgres
 from tests.support.problems import assert_problem, fields_of

@@ -12,11 +12,11 @@ from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
-from taskservice.database.spent import spent_on_database
-from taskservice.identity.tokens import Principal
+from taskservice.auth.tokens import Principal
+from taskservice.database.database_time import spent_on_database
+from taskservice.observability.request_log import Log, Observe, RequestLog, configure_logging, remember_cause
 from taskservice.problems import DatabaseUnavailable, InternalError, Problem
 from taskservice.settings import Settings, load_settings
-from taskservice.web.request_log import Log, Observe, RequestLog, configure_logging, remember_cause
 
 
 def settings_of(**settings: str) -> Settings:

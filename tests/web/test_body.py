@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from taskservice.api.json_body import parse_json
 from taskservice.problems import MalformedBody
-from taskservice.web.body import parse_json
 
 SPACES = st.sampled_from(["", "", "", " ", "\n", "\t ", "\r\n"])
 NAMES = st.sampled_from(['"a"', '"b"', '"\\u0061"', '"a\\":"', '"a:"', '"\\\\"', '""', '"ü"'])

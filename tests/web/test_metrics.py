@@ -10,11 +10,11 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from taskservice.auth.tokens import TokenVerifier
 from taskservice.database.failures import Failure
 from taskservice.database.pool import Pool
-from taskservice.identity.tokens import TokenVerifier
+from taskservice.observability.metrics import Metrics, metrics_route
 from taskservice.problems import Problem
-from taskservice.web.metrics import Metrics, metrics_route
 from tests.web.small_app import client_of, settings_of, small_app
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations"

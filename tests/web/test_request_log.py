@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from taskservice.web.request_log import FLUSH_SECONDS, AccessLine, Log, MessageLine
+from taskservice.observability.request_log import FLUSH_SECONDS, AccessLine, Log, MessageLine
 from tests.web.small_app import client_of, settings_of, small_app
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

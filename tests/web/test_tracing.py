@@ -15,8 +15,8 @@ from tests.web.launched import ROOT, launched
 PROGRAM = """
 import asyncio, json, sys
 from tests.web.small_app import client_of, settings_of, small_app
-from taskservice.web.request_log import RequestLog
-from taskservice.web.tracing import traced
+from taskservice.observability.request_log import RequestLog
+from taskservice.observability.tracing import traced
 
 with_sdk = sys.argv[1] == "sdk"
 if with_sdk:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from taskservice.identity import jwks, users
-from taskservice.identity.explain import explain
+from taskservice.auth import jwks, users
+from taskservice.auth.explain import explain
 from tests.e2e.better_auth.conftest import ONLY_SECRET, Both, Pairs, caller, claims_of, the_life_of_a_task
 from tests.e2e.better_auth.server import BETTER_AUTH_SECRET, BetterAuth, Person
 from tests.support.problems import assert_problem

@@ -1,0 +1,52 @@
+"""The gate of every route: who is asking is settled before anything else of a request is looked at."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from taskservice.auth.tokens import TokenVerifier
+from taskservice.auth.users import RegisteredUsers
+from taskservice.problems import InvalidToken, MissingAuthentication, Problem
+
+PUBLIC: Final = "public"
+"""A route whose `opt` has this set to True needs no token. There is no other way around the gate."""
+
+
+class Authentication:
+    """Sets `scope["user"]` to the `Principal` of the bearer token, or raises. Use with `DefineMiddleware`.
+
+    With `users`, the principal must also be one of them.
+    """
+
+    def __init__(self, app: ASGIApp, verifier: TokenVerifier, users: RegisteredUsers | None = None) -> None:
+        self._app = app
+        self._verifier = verifier
+        self._users = users
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["route_handler"].opt.get(PUBLIC) is not True:
+            try:
+                token = bearer_token(scope["headers"])
+            except Problem as problem:
+                self._verifier.outcomes[problem.code] += 1
+                raise
+            principal = await self._verifier.verify(token)
+            if self._users is not None:
+                await self._users.require(principal.user_id)
+            scope["user"] = principal
+        await self._app(scope, receive, send)
+
+
+def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The token of the one `Authorization` header. Never from a cookie or the query."""
+    found = [value for name, value in headers if name == b"authorization"]
+    if not found or (len(found) == 1 and not found[0].strip()):
+        raise MissingAuthentication
+    scheme, _, token = found[0].partition(b" ")
+    if len(found) > 1 or scheme.lower() != b"bearer":
+        problem = InvalidToken()
+        # No bearer token was tried, so RFC 6750 (3.1) wants no error code.
+        problem.headers["WWW-Authenticate"] = 'Bearer realm="taskservice"'
+        raise problem
+    return token.lstrip(b" ")

@@ -1,0 +1,152 @@
+"""From a process that starts to one that can serve: wait for the database, create or migrate the schema, go on.
+
+Runs beside the service, for as long as it takes: a database that is away at start does not stop anybody.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final
+
+from advanced_alchemy.config.asyncio import AlembicAsyncConfig, SQLAlchemyAsyncConfig
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from taskservice.database.failures import Failure, classify, describe
+from taskservice.database.migrations import DIRECTORY, HEAD, VERSION_TABLE
+from taskservice.database.pool import Pool
+from taskservice.database.reconnect import Connection, reach
+from taskservice.database.server import DatabaseServer, open_connection
+from taskservice.database.session import new_engine
+from taskservice.tasks.models import Table
+
+PAUSE: Final = 0.5
+"""The service heals within a second of the database being usable again."""
+
+log: Final = logging.getLogger(__name__)
+
+
+class SchemaMissing(Exception):
+    """The schema is not there, and this process cannot make it, or was told not to."""
+
+
+class BringUp:
+    """Opens the pool for requests once the schema is right."""
+
+    def __init__(
+        self,
+        server: DatabaseServer,
+        pool: Pool,
+        migrations: SQLAlchemyAsyncConfig,
+        *,
+        migrate: bool,
+        check: Callable[[Any], Awaitable[None]] | None = None,
+    ) -> None:
+        """`check` gets a connection and raises `SchemaMissing` if something that is not ours to make is not there."""
+        self._server = server
+        self._pool = pool
+        self._migrations = migrations
+        self._migrate = migrate
+        self._check = check
+        self._said: str | None = None
+        self._newer: str | None = None
+        self._migrating: tuple[str | None] | None = None
+        self._wanted = asyncio.Event()
+        pool.on_schema_gone = self._wanted.set
+        self.trouble: str | None = "starting"
+        """Why requests are not served yet; None once they are."""
+        self.done: Final = asyncio.Event()
+        """Requests have been served at least once."""
+
+    async def run(self) -> None:
+        """Until it is cancelled: a database may be replaced by an empty or an older one while we serve."""
+        while True:
+            self._wanted.clear()
+            await self._bring_up()
+            self.done.set()
+            await asyncio.sleep(PAUSE)
+            await self._wanted.wait()
+
+    async def _bring_up(self) -> None:
+        while True:
+            connection = await reach(self._server.connect, self._say)
+            try:
+                if await self._server.is_behind_unknown_pooler(connection):
+                    continue
+                await self._look(connection)
+            except Exception as error:  # noqa: BLE001 (whatever is in the way, it is said and tried again)
+                self._say(error)
+            else:
+                self.trouble = self._said = self._migrating = None
+                self._pool.serving = True
+                return
+            finally:
+                connection.terminate()
+            await asyncio.sleep(PAUSE)
+
+    async def _look(self, connection: Connection) -> None:
+        found = await schema_version(connection)
+        if found is not None and found > HEAD:
+            if found != self._newer:
+                self._newer = found
+                log.warning("the schema (%s) is newer than this program (%s); serving it all the same", found, HEAD)
+        elif found != HEAD:
+            if not self._migrate:
+                raise SchemaMissing(
+                    f"the schema is at {found or 'nothing'}, wanted is {HEAD}: run `litestar database upgrade` "
+                    "(TASKSERVICE_MIGRATE is false)"
+                )
+            if self._migrating != (found,):
+                self._migrating = (found,)
+                log.info("migrating the schema from %s to %s", found or "nothing", HEAD)
+            await asyncio.to_thread(upgrade, self._migrations)
+        if self._check is not None:
+            await self._check(connection)
+
+    def _say(self, error: Exception) -> None:
+        """Each trouble once, not twice a second."""
+        said = str(error) if isinstance(error, SchemaMissing) else describe(error)
+        self.trouble = said
+        self._pool.serving = False
+        if said != self._said:
+            self._said = said
+            wrong = isinstance(error, SchemaMissing) or classify(error, connecting=True) is Failure.MISCONFIGURED
+            level = logging.ERROR if wrong else logging.WARNING
+            log.log(level, "the database is not usable yet, trying again: %s", said)
+
+
+async def schema_version(connection: Connection) -> str | None:
+    """The revision that the database is at; None for an empty one. Raises what asyncpg raises."""
+    if await connection.fetchval("SELECT to_regclass($1)", VERSION_TABLE) is None:
+        return None
+    version: str | None = await connection.fetchval(f"SELECT max(version_num) FROM {VERSION_TABLE}")  # noqa: S608
+    return version
+
+
+def migrations_config(server: DatabaseServer) -> SQLAlchemyAsyncConfig:
+    """What `litestar database …` works with. Only when it asks for the engine, the embedded server starts."""
+
+    def create_engine(_url: str, **_options: Any) -> AsyncEngine:
+        direct = server.start().direct
+        if direct is None:
+            raise SchemaMissing(
+                "DATABASE_DIRECT_URL: set it; migrations cannot run through a transaction-mode pooler, and the "
+                "database behind this one is not known"
+            )
+        return new_engine(partial(open_connection, direct))
+
+    return SQLAlchemyAsyncConfig(
+        connection_string="postgresql+asyncpg://",
+        create_engine_callable=create_engine,
+        metadata=Table.metadata,
+        alembic_config=AlembicAsyncConfig(
+            script_location=str(DIRECTORY), version_table_name=VERSION_TABLE, compare_type=True, render_as_batch=False
+        ),
+    )
+
+
+def upgrade(config: SQLAlchemyAsyncConfig) -> None:
+    """Migrate to the newest schema. Blocking; needs no event loop, must not run inside one."""
+    from advanced_alchemy.alembic.commands import AlembicCommands  # noqa: PLC0415 (slow to load, rarely needed)
+
+    AlembicCommands(config).upgrade("head")

@@ -1,0 +1,13 @@
+"""The server around the application: `litestar run`, its processes, and the limits on the wire."""
+
+from click import Group
+from litestar.plugins import CLIPlugin
+
+
+class RunCommand(CLIPlugin):
+    """Puts our `run` in the place of Litestar's: plugins come after its own commands."""
+
+    def on_cli_init(self, cli: Group) -> None:
+        from taskservice.server.run import run  # noqa: PLC0415 (nobody else needs what it loads)
+
+        cli.add_command(run)

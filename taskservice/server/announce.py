@@ -1,0 +1,75 @@
+"""What an operator has to know at start, in one block; in production in one line of the log."""
+
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from taskservice import __version__, program_name
+from taskservice.database.server import DatabaseServer
+from taskservice.settings import PREFIX, SETTINGS, Settings
+
+POLICIES: Final = (
+    "title", "description_max", "delete", "retention_days", "users", "users_table", "foreign_task", "cors_origins",
+    "cors_origin_regex",
+)  # fmt: skip
+
+log: Final = logging.getLogger("taskservice")
+
+
+def announce(settings: Settings, server: DatabaseServer, address: str, workers: int) -> None:
+    facts = {
+        "listens on": address + (f" with {workers} workers" if workers > 1 else ""),
+        "docs": f"{address}/docs" if address.startswith("http") else "/docs",
+        "database": server.description,
+        "tokens": _key_sources(settings),
+        "policies": _changed_policies(settings) or "the defaults",
+    }
+    if settings.production:
+        log.info("taskservice %s: %s", __version__, ", ".join(f"{name}: {said}" for name, said in facts.items()))
+    else:
+        width = max(map(len, facts))
+        lines = [f"taskservice {__version__} ({settings.env})"]
+        lines += [f"  {name:<{width}}  {said}" for name, said in facts.items()]
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+    for warning in settings.warnings:
+        log.warning("%s", warning)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[None]:
+    """Say what is being waited for, once that takes longer than a second."""
+    timer = threading.Timer(1.0, log.info, (f"{what} …",))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def _key_sources(settings: Settings) -> str:
+    sources = []
+    if settings.generated_secret:
+        sources.append(f"a secret made for development; `{program_name.litestar()} token USER` signs one")
+    elif settings.secrets:
+        count = len(settings.secrets)
+        sources.append("HS256 with the shared secret" if count == 1 else f"HS256 with {count} shared secrets")
+    if settings.jwks_url:
+        sources.append(f"keys of {settings.jwks_url}")
+    return ", ".join(sources)
+
+
+def _changed_policies(settings: Settings) -> str:
+    changed = []
+    for setting in SETTINGS:
+        name = setting.variable.removeprefix(PREFIX).lower()
+        if name in POLICIES:
+            value = getattr(settings, name)
+            if value != (None if setting.default is None else setting.parse(setting.default)):
+                changed.append(f"{name} = {', '.join(value) if isinstance(value, tuple) else value}")
+    return "; ".join(changed)
