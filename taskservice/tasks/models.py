@@ -1,6 +1,6 @@
 """The tables. Their CHECK constraints say in the database what `rules.py` says to clients.
 
-Rows are written and read by the statements of `repository.py`; these models are never instantiated on the way.
+Rows are written and read by the statements of `store.py`; these models are never instantiated on the way.
 """
 
 import datetime as dt

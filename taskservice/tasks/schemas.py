@@ -126,7 +126,7 @@ def etag(revision: int) -> str:
 
 
 def task_from(owner: str, row: Any) -> Task:
-    """A row of `repository.COLUMNS`."""
+    """A row of `store.COLUMNS`."""
     due, created, updated, completed = row[5], row[7], row[8], row[9]
     # Only what falls on a whole second is worth a call: a list has a thousand of these.
     return Task(

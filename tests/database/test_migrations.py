@@ -33,7 +33,7 @@ from taskservice.database.server import DatabaseServer
 from taskservice.database.session import new_engine, new_session
 from taskservice.problems import FieldError
 from taskservice.settings import load_settings
-from taskservice.tasks import listing, repository
+from taskservice.tasks import listing, store
 from taskservice.tasks.bodies import Bodies
 from taskservice.tasks.listing import TOKEN_SURFACE
 from taskservice.tasks.models import Table
@@ -560,7 +560,7 @@ async def test_an_index_serves_every_sort_on_every_page(many: Connection, sort: 
     second = listing.read_question(query + f"&cursor={page.next_cursor}".encode(), TOKEN_SURFACE)
     assert second.shape.after_cursor
     for question in (first, second):
-        statement = repository._page(question.shape)
+        statement = store._page(question.shape)
         args = statement.args(owner="user 0", rows=101, **question.values)
         steps = await plan(many, statement.sql, args)
         assert steps.count(f"using ix_tasks_list_{sort}") == 2, steps
@@ -570,7 +570,7 @@ async def test_an_index_serves_every_sort_on_every_page(many: Connection, sort: 
 
 async def test_an_index_serves_the_trash(many: Connection) -> None:
     question = listing.read_trash(b"limit=100")
-    statement = repository._page(question.shape)
+    statement = store._page(question.shape)
     steps = await plan(many, statement.sql, statement.args(owner="user 0", rows=101, **question.values))
     assert "using ix_tasks_trash" in steps
     assert "Sort" not in steps
@@ -578,7 +578,7 @@ async def test_an_index_serves_the_trash(many: Connection) -> None:
 
 @pytest.mark.parametrize("since", [0, 10_000, 19_990])
 async def test_indexes_serve_the_feed(many: Connection, since: int) -> None:
-    statement = repository._FEED
+    statement = store._FEED
     args = statement.args(user_id="user 0", since=since, rows=101, deletions_after=0)
     steps = await plan(many, statement.sql, args)
     assert "using ix_tasks_feed" in steps, steps

@@ -12,7 +12,7 @@ from taskservice.auth.tokens import Principal
 from taskservice.database.server import DatabaseServer
 from taskservice.database.session import new_session
 from taskservice.database.statements import Statement
-from taskservice.tasks import repository
+from taskservice.tasks import store
 from taskservice.tasks.listing import CONDITIONS, TOKEN_SURFACE, Question, read_question, read_trash
 from taskservice.tasks.schemas import TaskChange, TaskCreate, TaskImport
 from taskservice.tasks.store import Edit, Standing, TaskStore
@@ -58,7 +58,7 @@ async def assert_statements_keep_users_apart(alice: Caller, bob: Caller) -> None
         await _reading(tasks, alice.user, bob.user, ids)
         await _writing(tasks, connection, Principal(alice.user, None, None), ids)
         assert await stored(connection, bob) == before
-    every = {value.sql for value in vars(repository).values() if isinstance(value, Statement)}
+    every = {value.sql for value in vars(store).values() if isinstance(value, Statement)}
     assert every <= recorder.ran, "a statement that nobody tried"
 
 

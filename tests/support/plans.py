@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-from taskservice.tasks import repository
+from taskservice.tasks import store
 from taskservice.tasks.listing import PATH_SURFACE, read_question
 from tests.support.services import Service
 
@@ -23,7 +23,7 @@ ANALYZE tasks;
 async def plans_of_list(service: Service, query: str) -> list[str]:
     """The plans of the owner's list: for these arguments, and for any; a prepared statement may get either."""
     question = read_question(query.encode(), PATH_SURFACE)
-    statement = repository._page(question.shape)
+    statement = store._page(question.shape)
     args: list[Any] = statement.args(owner=OWNER, rows=question.limit + 1, **question.values)
     return [
         "\n".join(row[0] for row in await service.rows(f"EXPLAIN {options} {statement.sql}", *args))
