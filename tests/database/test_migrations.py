@@ -197,9 +197,10 @@ async def test_a_starter_waits_for_another_one(stage: Stage, services: Services,
 
 # ---- migrations that fail
 
-BROKEN = """
+NEXT = f"{int(HEAD) + 1:04}"
+BROKEN = f"""
 from alembic import op
-revision, down_revision = "0002", "0001"
+revision, down_revision = "{NEXT}", "{HEAD}"
 def upgrade() -> None:
     op.execute("CREATE TABLE half_done (id int)")
     op.execute("ALTER TABLE tasks ADD COLUMN half_done int")
@@ -212,8 +213,8 @@ def next_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file of a migration after the newest one; the program runs it from now on."""
     shutil.copytree(DIRECTORY, tmp_path / "migrations")
     monkeypatch.setattr(bring_up, "DIRECTORY", tmp_path / "migrations")
-    monkeypatch.setattr(bring_up, "HEAD", "0002")
-    return tmp_path / "migrations" / "versions" / "0002_next.py"
+    monkeypatch.setattr(bring_up, "HEAD", NEXT)
+    return tmp_path / "migrations" / "versions" / f"{NEXT}_next.py"
 
 
 async def test_a_migration_that_fails_leaves_nothing_half_done(database_url: str, next_migration: Path) -> None:
@@ -242,7 +243,7 @@ async def test_the_service_says_a_failing_migration_once_and_goes_on_when_it_is_
         service = Service(stage, services.settings(database_url, log_level="info"), database_url)
         await until_live(service)
         await asyncio.sleep(1.5)  # it is tried again every half second
-        said = [record.getMessage() for record in caplog.records if record.name.endswith("bringup")]
+        said = [record.getMessage() for record in caplog.records if record.name == bring_up.__name__]
     assert [line.partition(" ")[0] for line in said] == ["migrating", "the"]
     assert "division by zero" in said[1]
     assert_problem(await service.http.get("/health/ready"), 503)

@@ -1,6 +1,7 @@
 """The real application under a real uvicorn, as a test talks to it: over HTTP, as a user, on one of both surfaces."""
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -111,6 +112,7 @@ class Service:
         self._server = ServerInThread(uvicorn_config(self.app))
         self._serving = asyncio.run_coroutine_threadsafe(self._server.serve([self._listener]), stage.loop)
         self._http: dict[int, httpx.AsyncClient] = {}
+        stage.at_close(self._end)
 
     @property
     def http(self) -> httpx.AsyncClient:
@@ -173,9 +175,14 @@ class Service:
         """As SIGTERM does."""
         self._server.should_exit = True
 
-    def stop(self) -> None:
+    def stop(self, seconds: float = 30) -> None:
         self.ask_to_stop()
-        self._serving.result(30)
+        self._serving.result(seconds)
+
+    def _end(self) -> None:
+        """Stop it if no test has done so, for example because the test failed before."""
+        if not self._serving.done():
+            self.stop()
 
     async def close(self) -> None:
         """Hang up, so that the server has nobody to wait for, and stop it."""
@@ -237,5 +244,7 @@ class Services:
         # Also those that a failed test did not stop itself.
         for service in self._started:
             service.ask_to_stop()
+        # One that does not end must not keep the others running: the stage reports it when it closes.
         for service in self._started:
-            service.stop()
+            with contextlib.suppress(TimeoutError):
+                service.stop()
