@@ -18,7 +18,7 @@ from taskservice.api.api_parameters import HEADERS, PARAMETERS, query_parameter
 from taskservice.api.api_schemas import Schema, schema_of, schemas
 from taskservice.problems import FieldError, Problem, ProblemDocument, Unauthenticated, Unavailable, catalogue
 from taskservice.settings import Settings
-from taskservice.tasks.listing import PATH_SURFACE, TOKEN_SURFACE, Surface
+from taskservice.tasks.list_query import PATH_SURFACE, TOKEN_SURFACE, Surface
 from taskservice.web.problem_documents import MEDIA_TYPE
 
 ABOUT: Final = """\

@@ -12,7 +12,7 @@ from taskservice import problems, rules
 from taskservice.api.api_schemas import EXAMPLE, BatchRequest
 from taskservice.api.json_body import JSON, MERGE_PATCH
 from taskservice.problems import Problem
-from taskservice.tasks import listing
+from taskservice.tasks import list_query
 from taskservice.tasks.batch import BatchAnswer
 from taskservice.tasks.changes import ChangePage
 from taskservice.tasks.export import FORMATS
@@ -93,7 +93,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
             "next page; every task is seen exactly once, whatever is written meanwhile. With `If-None-Match` an "
             "unchanged list is a 304 without a body. `due=today` and `due=overdue` follow the clock and have no `ETag`."
         ),
-        query=listing.PARAMETERS,
+        query=list_query.PARAMETERS,
         headers=("If-None-Match",),
         answers=(
             Answer(200, "The tasks.", list[Task], [_TASK], sometimes=("ETag", "Link")),

@@ -4,15 +4,16 @@ from typing import Any, Final, get_args
 
 from taskservice import rules
 from taskservice.api.api_schemas import REF, Schema
-from taskservice.tasks import listing
+from taskservice.tasks import list_query
 from taskservice.tasks.changes import TOKEN
 from taskservice.tasks.export import FORMATS
+from taskservice.tasks.filters import SORTS
 from taskservice.tasks.importing import Existing
-from taskservice.tasks.listing import Surface
+from taskservice.tasks.list_query import Surface
 
 # No examples on optional parameters: the docs pages would fill them in and send them.
 
-_SORT: Final = f"-?({'|'.join(listing.SORTS)})"
+_SORT: Final = f"-?({'|'.join(SORTS)})"
 _TAGS: Final = r'^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$'
 
 
@@ -36,7 +37,7 @@ _QUERY: Final[dict[str, tuple[Schema, str]]] = {
     "completed": ({"type": "boolean"}, "Another way to ask for the status."),
     "priority": (_any_of({"$ref": REF.format(name="Priority")}), "Any of these; repeated, or separated by comma."),
     "due": (
-        {"type": "string", "enum": list(listing.DUE)},
+        {"type": "string", "enum": list(list_query.DUE)},
         "`none`: without a due date. `any`: with one. `overdue`, `today`: as the clock says in `tz`; what is completed "
         "is never overdue.",
     ),
@@ -44,7 +45,7 @@ _QUERY: Final[dict[str, tuple[Schema, str]]] = {
         {"type": "string", "format": "time-zone"},
         "The IANA time zone of `due=today` and `due=overdue`, such as `Europe/Berlin`; UTC without it.",
     ),
-    **{name: _moment(name) for name in listing.MOMENTS},
+    **{name: _moment(name) for name in list_query.MOMENTS},
     "q": (
         {"type": "string", "minLength": 1, "maxLength": rules.SEARCH_MAX, "pattern": r"^[^\x00]*$"},
         "Part of the title or the description, in upper or lower case. `%` and `_` are ordinary characters.",
@@ -55,7 +56,7 @@ _QUERY: Final[dict[str, tuple[Schema, str]]] = {
             "pattern": rf"^(?!.*\b([a-z]+)\b.*\b\1\b){_SORT}(,{_SORT})*$",
             "default": "created",
         },
-        f"By {', '.join(f'`{name}`' for name in listing.SORTS)}; `-` reverses. Several by comma, each once.",
+        f"By {', '.join(f'`{name}`' for name in SORTS)}; `-` reverses. Several by comma, each once.",
     ),
     "limit": (
         {"type": "integer", "minimum": 1, "maximum": rules.LIST_LIMIT, "default": rules.LIST_LIMIT},

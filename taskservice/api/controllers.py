@@ -18,18 +18,28 @@ from taskservice.auth.tokens import Principal
 from taskservice.database.pool import Pool
 from taskservice.problems import FieldError, ForeignTask, PreconditionFailed, TaskNotFound, ValidationFailed
 from taskservice.settings import Settings
-from taskservice.tasks import listing, validation
-from taskservice.tasks.batch import BatchAnswer, carry_out, read_batch
+from taskservice.tasks import validation
+from taskservice.tasks.batch import BatchAnswer, read_batch, run_batch
 from taskservice.tasks.bodies import Bodies
 from taskservice.tasks.changes import ChangePage, change_page, read_position
+from taskservice.tasks.cursors import cursor_key
 from taskservice.tasks.export import FORMATS, export
 from taskservice.tasks.idempotency import IdempotencyKey, Kept, read_idempotency_key
-from taskservice.tasks.importing import Imported, read_import, take_in
-from taskservice.tasks.listing import PATH_SURFACE, TOKEN_SURFACE, Question, Surface
+from taskservice.tasks.importing import Imported, import_tasks, read_import
+from taskservice.tasks.list_query import (
+    PATH_SURFACE,
+    TOKEN_SURFACE,
+    ListQuery,
+    Surface,
+    read_list_query,
+    read_trash_query,
+)
+from taskservice.tasks.query_string import read_limit, read_parameters
 from taskservice.tasks.revisions import Counters
 from taskservice.tasks.schemas import Cleared, Task, TrashedTask, etag, task_from, trashed_from
-from taskservice.tasks.store import ID, REVISION, Edit, Edited, Page, Row, TaskStore
+from taskservice.tasks.store import Edited, Page, Row, TaskStore
 from taskservice.tasks.validation import Invalid
+from taskservice.tasks.write_statements import Edit
 
 TRASH_IS_OFF: Final = (b"x-trash", b"off: the policy is delete = hard, deleted tasks are gone for good")
 
@@ -46,6 +56,7 @@ class TaskService:
         self.tasks: Final = tasks
         self.counters: Final = Counters(pool)
         self.bodies: Final = Bodies(settings)
+        self.cursor_key: Final = cursor_key(settings)
         self.hard_delete: Final = settings.delete == "hard"
 
 
@@ -66,14 +77,14 @@ class TaskController(Controller):
         service, owner = self.service, request.user.user_id
         errors: list[FieldError] = []
         known = if_none_match(request.scope, errors)
-        question = listing.read_question(request.scope["query_string"], self.surface, errors)
-        if known is not None and not question.follows_clock:
+        query = read_list_query(request.scope["query_string"], self.surface, service.cursor_key, errors)
+        if known is not None and not query.follows_clock:
             revision = await service.counters.of(owner)
             if known.includes(revision):
                 return Answer.not_modified(revision)
-        page = await service.tasks.page(owner, question)
-        headers = _link(request, question, page)
-        if not question.follows_clock:
+        page = await service.tasks.page(owner, query)
+        headers = _link(request, query, page)
+        if not query.follows_clock:
             headers += (etag_header(page.revision),)
         return Answer([task_from(owner, row) for row in page.rows], 200, *headers)
 
@@ -89,7 +100,7 @@ class TaskController(Controller):
 
         async def work(tasks: TaskStore) -> Answer[Task]:
             row = (await tasks.create(request.user, [create]))[0]
-            location = b"%s/%s" % (_address(request).rstrip(b"/"), str(row[ID]).encode())
+            location = b"%s/%s" % (_address(request).rstrip(b"/"), str(row["id"]).encode())
             return _task(request, row, 201, (b"location", location))
 
         return await self._once(key, work)
@@ -97,23 +108,23 @@ class TaskController(Controller):
     @delete("/", status_code=200)
     async def delete_all_tasks(self, request: Call) -> Answer[Cleared]:
         """Erase everything of the user, the trash included, for good."""
-        found, errors = listing.read_parameters(request.scope["query_string"], ("confirm",))
+        found, errors = read_parameters(request.scope["query_string"], ("confirm",))
         if found.get("confirm") != ["all"]:
             message = "must be confirmed with confirm=all: every task is erased for good, the trash included"
             errors.append(Invalid("one_of", message, allowed=("all",)).at("confirm", "query"))
         _refuse(errors)
         service = self.service
         async with service.pool.transaction() as transaction:
-            return Answer(Cleared(*await service.tasks.within(transaction).clear(request.user)))
+            return Answer(await service.tasks.within(transaction).erase_all(request.user))
 
     @get("/trash")
     async def list_trash(self, request: Call) -> Answer[list[TrashedTask]]:
         """Deleted tasks that can still be restored, newest first."""
-        question = listing.read_trash(request.scope["query_string"])
         service, owner = self.service, request.user.user_id
-        page = await service.tasks.page(owner, question)
+        query = read_trash_query(request.scope["query_string"], service.cursor_key)
+        page = await service.tasks.page(owner, query)
         days = service.settings.retention_days
-        headers = _link(request, question, page)
+        headers = _link(request, query, page)
         if service.hard_delete:
             headers += (TRASH_IS_OFF,)
         return Answer([trashed_from(owner, row, days) for row in page.rows], 200, *headers)
@@ -129,7 +140,7 @@ class TaskController(Controller):
         _refuse(errors)
 
         async def work(tasks: TaskStore) -> Answer[BatchAnswer]:
-            return Answer(await carry_out(tasks, request.user, operations, reveals_foreign=self._reveals_foreign()))
+            return Answer(await run_batch(tasks, request.user, operations, reveals_foreign=self._reveals_foreign()))
 
         # Creations alone are one statement, which happens whole or not at all by itself.
         return await self._once(key, work, always_transact=any(operation.create is None for operation in operations))
@@ -137,8 +148,8 @@ class TaskController(Controller):
     @get("/changes")
     async def list_changes(self, request: Call) -> Answer[ChangePage]:
         """Everything created, changed and deleted since a token, in order."""
-        found, errors = listing.read_parameters(request.scope["query_string"], ("since", "limit"))
-        limit = listing.read_limit(found, errors)
+        found, errors = read_parameters(request.scope["query_string"], ("since", "limit"))
+        limit = read_limit(found, errors)
         position = read_position(found, errors)
         _refuse(errors)
         owner = request.user.user_id
@@ -150,7 +161,7 @@ class TaskController(Controller):
     @get("/export")
     async def export_tasks(self, request: Call) -> Download:
         """All tasks as a file, streamed."""
-        found, errors = listing.read_parameters(request.scope["query_string"], ("format",))
+        found, errors = read_parameters(request.scope["query_string"], ("format",))
         name = _choice(found, errors, "format", tuple(FORMATS))
         _refuse(errors)
         form = FORMATS[name]
@@ -167,7 +178,7 @@ class TaskController(Controller):
     async def import_tasks(self, request: Call) -> Answer[Imported]:
         """Take back an export: all or nothing, ids kept."""
         document = await read_json(request)
-        found, errors = listing.read_parameters(request.scope["query_string"], ("existing", "dry_run"))
+        found, errors = read_parameters(request.scope["query_string"], ("existing", "dry_run"))
         existing = _choice(found, errors, "existing", ("skip", "update"))
         dry_run = _choice(found, errors, "dry_run", ("false", "true")) == "true"
         key = await _idempotency_key(request, errors)
@@ -175,7 +186,7 @@ class TaskController(Controller):
         _refuse(errors)
 
         async def work(tasks: TaskStore) -> Answer[Imported]:
-            return Answer(await take_in(tasks, request.user, imports, existing=existing, dry_run=dry_run))
+            return Answer(await import_tasks(tasks, request.user, imports, existing=existing, dry_run=dry_run))
 
         return await self._once(key, work, always_transact=True)
 
@@ -190,8 +201,8 @@ class TaskController(Controller):
         row = await self.service.tasks.get_owned(request.user.user_id, task_id)
         if row is None:
             raise await self._missing(request, task_id)
-        if known is not None and known.includes(row[REVISION]):
-            return Answer.not_modified(row[REVISION])
+        if known is not None and known.includes(row["revision"]):
+            return Answer.not_modified(row["revision"])
         return _task(request, row)
 
     @put("/{task_id:str}", request_max_body_size=rules.BODY_MAX)
@@ -216,7 +227,7 @@ class TaskController(Controller):
     @delete("/{task_id:str}")
     async def delete_task(self, request: Call) -> Answer[None]:
         """Move a task to the trash, or remove it for good."""
-        found, errors = listing.read_parameters(request.scope["query_string"], ("permanent",))
+        found, errors = read_parameters(request.scope["query_string"], ("permanent",))
         permanent = _choice(found, errors, "permanent", ("false", "true")) == "true"
         edit = self._wanted(request, errors, to_trash=True, from_trash=permanent)
         await self._edit(request, edit, for_good=permanent or self.service.hard_delete)
@@ -268,7 +279,7 @@ class TaskController(Controller):
         if done is None:
             raise await self._missing(request, edit.id)
         if not done.matched:
-            raise PreconditionFailed(etag(done.row[REVISION]))
+            raise PreconditionFailed(etag(done.row["revision"]))
         return done.row
 
     async def _once(
@@ -318,7 +329,7 @@ class UserTaskController(TaskController):
 
 
 def _task(request: Call, row: Row, status: int = 200, *headers: Header) -> Answer[Task]:
-    return Answer(task_from(request.user.user_id, row), status, etag_header(row[REVISION]), *headers)
+    return Answer(task_from(request.user.user_id, row), status, etag_header(row["revision"]), *headers)
 
 
 def _address(request: Call) -> bytes:
@@ -326,10 +337,10 @@ def _address(request: Call) -> bytes:
     return b"/" + request.scope["raw_path"].lstrip(b"/")
 
 
-def _link(request: Call, question: Question, page: Page) -> tuple[Header, ...]:
+def _link(request: Call, query: ListQuery, page: Page) -> tuple[Header, ...]:
     if page.next_cursor is None:
         return ()
-    parameters = [*question.asked, ("limit", str(question.limit)), ("cursor", page.next_cursor)]
+    parameters = [*query.asked, ("limit", str(query.limit)), ("cursor", page.next_cursor)]
     # A client may have left a bracket as it is, which would end the link.
     address = f"{_address(request).decode('ascii').replace('>', '%3E')}?{urlencode(parameters)}"
     return ((b"link", f'<{address}>; rel="next"'.encode("ascii")),)
@@ -346,7 +357,7 @@ def _choice(found: dict[str, list[str]], errors: list[FieldError], name: str, al
 def _unknown_parameters(request: Call) -> list[FieldError]:
     """What is wrong with the query where none is taken."""
     query = request.scope["query_string"]
-    return listing.read_parameters(query, ())[1] if query else []
+    return read_parameters(query, ())[1] if query else []
 
 
 async def _idempotency_key(request: Call, errors: list[FieldError]) -> IdempotencyKey | None:

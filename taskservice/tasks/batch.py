@@ -14,8 +14,9 @@ from taskservice.problems import FieldError, ForeignTask, PreconditionFailed, Pr
 from taskservice.tasks import validation
 from taskservice.tasks.bodies import Bodies
 from taskservice.tasks.schemas import Task, TaskChange, TaskCreate, etag, task_from
-from taskservice.tasks.store import REVISION, Edit, Edited, TaskStore
+from taskservice.tasks.store import Edited, TaskStore
 from taskservice.tasks.validation import Fields, Invalid
+from taskservice.tasks.write_statements import Edit
 
 OPERATIONS: Final = ("create", "update", "complete", "delete", "restore")
 _TAG: Final = re.compile(r'"(0|[1-9][0-9]{0,17})"')
@@ -33,7 +34,7 @@ class BatchAnswer(Struct, frozen=True):
     results: list[BatchResult]
 
 
-class Operation(Struct, frozen=True, kw_only=True):
+class BatchOperation(Struct, frozen=True, kw_only=True):
     """One checked operation: exactly one of the three is set."""
 
     index: int
@@ -74,7 +75,7 @@ _SHAPES: Final[dict[str, Fields]] = {
 }
 
 
-def read_batch(document: Any, bodies: Bodies, errors: list[FieldError], *, hard_delete: bool) -> list[Operation]:
+def read_batch(document: Any, bodies: Bodies, errors: list[FieldError], *, hard_delete: bool) -> list[BatchOperation]:
     """The operations, checked one by one; what is wrong with any of them goes to `errors`."""
     listed = Fields({"operations": _operations}, required=("operations",)).read(document, errors).get("operations", [])
     operations = [
@@ -91,7 +92,7 @@ def _operations(value: Any) -> list[Any]:
 
 def _read_operation(
     index: int, item: Any, bodies: Bodies, errors: list[FieldError], *, hard_delete: bool
-) -> Operation | None:
+) -> BatchOperation | None:
     at = f"operations.{index}."
     known = len(errors)
     op = item.get("op") if isinstance(item, dict) else None
@@ -104,7 +105,7 @@ def _read_operation(
         if "data" not in values:
             return None
         create = bodies.read_create(values["data"], errors, at=at + "data.", index=index)
-        return None if create is None else Operation(index=index, op=op, create=create)
+        return None if create is None else BatchOperation(index=index, op=op, create=create)
     change: TaskChange | None = None
     toggle = False
     if op == "update" and "data" in values:
@@ -123,15 +124,15 @@ def _read_operation(
         if_match=values.get("if_match"),
     )
     if op == "delete" and (hard_delete or values.get("permanent")):
-        return Operation(index=index, op=op, erase=edit)
-    return Operation(index=index, op=op, edit=edit)
+        return BatchOperation(index=index, op=op, erase=edit)
+    return BatchOperation(index=index, op=op, edit=edit)
 
 
-# ---- carrying out
+# ---- running
 
 
-async def carry_out(
-    tasks: TaskStore, author: Principal, operations: Sequence[Operation], *, reveals_foreign: bool
+async def run_batch(
+    tasks: TaskStore, author: Principal, operations: Sequence[BatchOperation], *, reveals_foreign: bool
 ) -> BatchAnswer:
     """Run within a transaction: the first operation that fails raises, and the transaction undoes the others."""
     results: dict[int, BatchResult] = {}
@@ -139,7 +140,7 @@ async def carry_out(
         await _create(tasks, author, [operation for operation in wave if operation.create], results)
         edited = [operation for operation in wave if operation.edit]
         erased = [operation for operation in wave if operation.erase]
-        answers: list[tuple[Operation, Edited | None]] = []
+        answers: list[tuple[BatchOperation, Edited | None]] = []
         if edited:
             found = await tasks.edit(author.user_id, [operation.edit for operation in edited if operation.edit])
             answers += [(operation, found.get(place)) for place, operation in enumerate(edited)]
@@ -152,14 +153,14 @@ async def carry_out(
             results[operation.index] = (
                 BatchResult(204)
                 if operation.op == "delete"
-                else BatchResult(200, task_from(author.user_id, answer.row), etag(answer.row[REVISION]))
+                else BatchResult(200, task_from(author.user_id, answer.row), etag(answer.row["revision"]))
             )
     return BatchAnswer([results[index] for index in sorted(results)])
 
 
-def _waves(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
+def _waves(operations: Sequence[BatchOperation]) -> Iterator[list[BatchOperation]]:
     """Operations on different tasks do not depend on each other; a task's second one waits for the next wave."""
-    wave: list[Operation] = []
+    wave: list[BatchOperation] = []
     touched: set[uuid.UUID] = set()
     for operation in operations:
         if operation.task_id in touched:
@@ -172,20 +173,20 @@ def _waves(operations: Sequence[Operation]) -> Iterator[list[Operation]]:
 
 
 async def _create(
-    tasks: TaskStore, author: Principal, wave: Sequence[Operation], results: dict[int, BatchResult]
+    tasks: TaskStore, author: Principal, wave: Sequence[BatchOperation], results: dict[int, BatchResult]
 ) -> None:
     if wave:
         rows = await tasks.create(author, [operation.create for operation in wave if operation.create])
         for operation, row in zip(wave, rows, strict=True):
-            results[operation.index] = BatchResult(201, task_from(author.user_id, row), etag(row[REVISION]))
+            results[operation.index] = BatchResult(201, task_from(author.user_id, row), etag(row["revision"]))
 
 
 async def _failure(
-    tasks: TaskStore, owner: str, operation: Operation, answer: Edited | None, *, reveals_foreign: bool
+    tasks: TaskStore, owner: str, operation: BatchOperation, answer: Edited | None, *, reveals_foreign: bool
 ) -> Problem:
     where = f"operations.{operation.index}"
     if answer is not None:
-        current = etag(answer.row[REVISION])
+        current = etag(answer.row["revision"])
         stale = Invalid("if_match", f"the task stands at {current}")
         error = stale.at(f"{where}.if_match", "body", operation.index)
         return PreconditionFailed(errors=[msgspec.structs.replace(error, current=current)])

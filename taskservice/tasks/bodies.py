@@ -8,6 +8,7 @@ from taskservice import rules
 from taskservice.problems import FieldError
 from taskservice.settings import Settings
 from taskservice.tasks import validation
+from taskservice.tasks.fields import FIELDS
 from taskservice.tasks.schemas import TaskChange, TaskCreate, TaskImport
 from taskservice.tasks.validation import Fields, Invalid
 
@@ -16,14 +17,7 @@ class Bodies:
     """Reads request bodies under the policies of one service."""
 
     def __init__(self, settings: Settings) -> None:
-        task = {
-            "title": validation.title,
-            "description": validation.description(settings.description_max),
-            "status": validation.status,
-            "completed": validation.boolean,
-            "priority": validation.priority,
-            "due_date": validation.due_date,
-        }
+        task = {field.name: field.check(settings) for field in FIELDS} | {"completed": validation.boolean}
         required = () if settings.title == "generated" else ("title",)
         self._create = Fields(task, required=required, ignored=validation.READ_ONLY)
         self._change = Fields(task, ignored=validation.READ_ONLY)

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from taskservice.problems import FieldError, ResyncRequired
-from taskservice.tasks.schemas import Instant, Task, etag, instant, task_from
+from taskservice.tasks.schemas import Task, Timestamp, etag, instant, task_from
 from taskservice.tasks.store import Changes
 from taskservice.tasks.validation import Invalid
 
@@ -26,7 +26,7 @@ class Deletion(Struct, frozen=True, tag_field="type", tag="delete"):
     """The task is gone, or in the trash."""
 
     id: uuid.UUID
-    deleted_at: Instant
+    deleted_at: Timestamp
 
 
 class ChangePage(Struct, frozen=True):

@@ -9,7 +9,8 @@ from typing import Final
 import msgspec
 
 from taskservice import __version__, rules
-from taskservice.tasks.listing import TOKEN_SURFACE, read_question
+from taskservice.tasks.filters import Shape
+from taskservice.tasks.list_query import ListQuery
 from taskservice.tasks.schemas import Task, task_from
 from taskservice.tasks.store import TaskStore
 
@@ -30,16 +31,16 @@ class Format(msgspec.Struct, frozen=True):
 
 async def export(tasks: TaskStore, owner: str, form: Format) -> AsyncIterator[bytes]:
     """The file in pieces. A task that exists throughout is in it once, whatever is written meanwhile."""
-    cursor = b""
+    query = ListQuery(Shape(), {}, PAGE)
     first = True
     while True:
-        page = await tasks.page(owner, read_question(b"sort=created&limit=%d%s" % (PAGE, cursor), TOKEN_SURFACE))
+        page = await tasks.page(owner, query)
         piece = form.page([task_from(owner, row) for row in page.rows], first)
         if page.next_cursor is None:
             yield (form.head if first else b"") + piece + form.tail
             return
         yield (form.head if first else b"") + piece
-        cursor, first = b"&cursor=" + page.next_cursor.encode(), False
+        query, first = query.after(page.rows[-1]), False
 
 
 def _json_page(tasks: Sequence[Task], first: bool) -> bytes:

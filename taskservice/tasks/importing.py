@@ -1,4 +1,4 @@
-"""Taking back what `GET /export?format=json` gave: ids kept, all or nothing."""
+"""Importing what `GET /export?format=json` gave: ids kept, all or nothing."""
 
 import uuid
 from collections.abc import Iterator, Sequence
@@ -10,9 +10,12 @@ from taskservice import rules
 from taskservice.auth.tokens import Principal
 from taskservice.problems import FieldError, TaskExists
 from taskservice.tasks.bodies import Bodies
+from taskservice.tasks.fields import FIELDS
+from taskservice.tasks.read_statements import Ownership
 from taskservice.tasks.schemas import TaskChange, TaskImport
-from taskservice.tasks.store import Edit, Standing, TaskStore
+from taskservice.tasks.store import TaskStore
 from taskservice.tasks.validation import Invalid
+from taskservice.tasks.write_statements import Edit
 
 CHUNK: Final = 1000
 
@@ -47,36 +50,30 @@ def read_import(document: Any, bodies: Bodies, errors: list[FieldError]) -> list
     return found
 
 
-async def take_in(
+async def import_tasks(
     tasks: TaskStore, author: Principal, imports: Sequence[TaskImport], *, existing: Existing, dry_run: bool
 ) -> Imported:
     """Run within a transaction. Raises `TaskExists` if an id is another user's."""
     if not dry_run:
         await tasks.take_turn(author)
-    standing = await tasks.standing(author.user_id, [task.id for task in imports])
-    foreign = [task for task in imports if standing.get(task.id) is Standing.FOREIGN]
+    ownership = await tasks.ownership(author.user_id, [task.id for task in imports])
+    foreign = [task for task in imports if ownership.get(task.id) is Ownership.FOREIGN]
     if foreign:
         raise TaskExists(f"The id {foreign[0].id} is taken by a task that is not yours")
-    new = [task for task in imports if task.id not in standing]
-    old = [task for task in imports if task.id in standing]
+    new = [task for task in imports if task.id not in ownership]
+    old = [task for task in imports if task.id in ownership]
     taken = old if existing == "update" else []
     if not dry_run:
         for created in _chunks(new):
             await tasks.create(author, created)
         for changed in _chunks(taken):
-            await tasks.edit(author.user_id, [_edit(task, standing[task.id]) for task in changed])
+            await tasks.edit(author.user_id, [_edit(task, ownership[task.id]) for task in changed])
     return Imported(len(new), len(taken), len(old) - len(taken), dry_run)
 
 
-def _edit(task: TaskImport, standing: Standing) -> Edit:
-    change = TaskChange(
-        title=task.title,
-        description=task.description,
-        status=task.status,
-        priority=task.priority,
-        due_date=task.due_date,
-    )
-    return Edit(id=task.id, change=change, from_trash=standing is Standing.TRASHED)
+def _edit(task: TaskImport, ownership: Ownership) -> Edit:
+    change = TaskChange(**{field.name: getattr(task, field.name) for field in FIELDS})
+    return Edit(id=task.id, change=change, from_trash=ownership is Ownership.TRASHED)
 
 
 def _chunks(tasks: Sequence[TaskImport]) -> Iterator[Sequence[TaskImport]]:

@@ -1,6 +1,6 @@
 """The tables. Their CHECK constraints say in the database what `rules.py` says to clients.
 
-Rows are written and read by the statements of `store.py`; these models are never instantiated on the way.
+The requests read and write rows by `read_statements.py` and `write_statements.py`, without an instance of these models.
 """
 
 import datetime as dt
@@ -21,7 +21,7 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 
-Instant = sa.DateTime(timezone=True)
+TIMESTAMPTZ = sa.DateTime(timezone=True)
 
 
 class Table(SQLModel):
@@ -62,7 +62,7 @@ def by_status(value: Any) -> sa.ColumnElement[int]:
     return rank(value, rules.STATUSES)
 
 
-class User(Table, table=True):
+class UserModel(Table, table=True):
     """A reference to somebody whom Better Auth manages, and the counter that orders their changes."""
 
     __tablename__ = "users"
@@ -74,10 +74,10 @@ class User(Table, table=True):
     revision: int = Field(sa_type=sa.BigInteger, sa_column_kwargs={"server_default": "0"})
     # Tombstones up to this revision were purged: a feed token below it has to resync.
     forgotten: int = Field(sa_type=sa.BigInteger, sa_column_kwargs={"server_default": "0"})
-    created_at: dt.datetime = Field(sa_type=Instant, sa_column_kwargs={"server_default": sa.func.now()})
+    created_at: dt.datetime = Field(sa_type=TIMESTAMPTZ, sa_column_kwargs={"server_default": sa.func.now()})
 
 
-class Task(Table, table=True):
+class TaskModel(Table, table=True):
     __tablename__ = "tasks"
 
     id: uuid.UUID = Field(sa_type=sa.Uuid, primary_key=True)
@@ -90,12 +90,12 @@ class Task(Table, table=True):
     )
     priority: str = Field(sa_type=sa.Text, sa_column_kwargs={"server_default": rules.DEFAULT_PRIORITY})
     # A plain date is kept as midnight UTC with the flag beside it, so that dates and instants sort together.
-    due_date: dt.datetime | None = Field(sa_type=Instant)
+    due_date: dt.datetime | None = Field(sa_type=TIMESTAMPTZ)
     due_all_day: bool = Field(sa_type=sa.Boolean, sa_column_kwargs={"server_default": sa.false()})
-    created_at: dt.datetime = Field(sa_type=Instant, sa_column_kwargs={"server_default": sa.func.now()})
-    updated_at: dt.datetime = Field(sa_type=Instant, sa_column_kwargs={"server_default": sa.func.now()})
-    completed_at: dt.datetime | None = Field(sa_type=Instant)
-    deleted_at: dt.datetime | None = Field(sa_type=Instant)
+    created_at: dt.datetime = Field(sa_type=TIMESTAMPTZ, sa_column_kwargs={"server_default": sa.func.now()})
+    updated_at: dt.datetime = Field(sa_type=TIMESTAMPTZ, sa_column_kwargs={"server_default": sa.func.now()})
+    completed_at: dt.datetime | None = Field(sa_type=TIMESTAMPTZ)
+    deleted_at: dt.datetime | None = Field(sa_type=TIMESTAMPTZ)
     revision: int = Field(sa_type=sa.BigInteger)
 
     __table_args__ = (
@@ -112,7 +112,7 @@ class Task(Table, table=True):
     )
 
 
-class Tombstone(Table, table=True):
+class TombstoneModel(Table, table=True):
     """A task that is gone for good, kept for a while so that the change feed can tell."""
 
     __tablename__ = "tombstones"
@@ -120,10 +120,10 @@ class Tombstone(Table, table=True):
     user_id: str = Field(sa_type=sa.Text, foreign_key="users.id", primary_key=True)
     revision: int = Field(sa_type=sa.BigInteger, primary_key=True)
     task_id: uuid.UUID = Field(sa_type=sa.Uuid)
-    deleted_at: dt.datetime = Field(sa_type=Instant, index=True)
+    deleted_at: dt.datetime = Field(sa_type=TIMESTAMPTZ, index=True)
 
 
-class IdempotencyKey(Table, table=True):
+class IdempotencyKeyModel(Table, table=True):
     """The first answer to a POST, kept in the transaction of its write."""
 
     __tablename__ = "idempotency_keys"
@@ -135,13 +135,13 @@ class IdempotencyKey(Table, table=True):
     status: int = Field(sa_type=sa.SmallInteger)
     headers: str = Field(sa_type=sa.Text)
     body: bytes = Field(sa_type=sa.LargeBinary)
-    created_at: dt.datetime = Field(sa_type=Instant, index=True, sa_column_kwargs={"server_default": sa.func.now()})
+    created_at: dt.datetime = Field(sa_type=TIMESTAMPTZ, index=True, sa_column_kwargs={"server_default": sa.func.now()})
 
 
-users = User.__table__  # type: ignore[attr-defined]
-tasks = Task.__table__  # type: ignore[attr-defined]
-tombstones = Tombstone.__table__  # type: ignore[attr-defined]
-idempotency_keys = IdempotencyKey.__table__  # type: ignore[attr-defined]
+users = UserModel.__table__  # type: ignore[attr-defined]
+tasks = TaskModel.__table__  # type: ignore[attr-defined]
+tombstones = TombstoneModel.__table__  # type: ignore[attr-defined]
+idempotency_keys = IdempotencyKeyModel.__table__  # type: ignore[attr-defined]
 
 
 def _serves_list(name: str, key: Any) -> None:

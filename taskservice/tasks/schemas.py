@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from taskservice import rules
+from taskservice.tasks.fields import columns_of_row
 
 Title = Annotated[
     str,
@@ -36,7 +37,7 @@ DueDate = Annotated[
         extra_json_schema={"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]},
     ),
 ]
-Instant = Annotated[
+Timestamp = Annotated[
     Any,
     Meta(
         description="UTC, to the microsecond.",
@@ -60,16 +61,16 @@ class Task(Struct, frozen=True, kw_only=False, gc=False):
     completed: bool
     priority: rules.Priority
     due_date: DueDate | None
-    created_at: Instant
-    updated_at: Instant
-    completed_at: Instant | None
+    created_at: Timestamp
+    updated_at: Timestamp
+    completed_at: Timestamp | None
 
 
 class TrashedTask(Task, frozen=True, gc=False):
     """A deleted task, with the moment from which `litestar purge` may remove it."""
 
-    deleted_at: Instant
-    purge_at: Instant
+    deleted_at: Timestamp
+    purge_at: Timestamp
 
 
 class TaskCreate(Struct, frozen=True, kw_only=True):
@@ -125,19 +126,25 @@ def etag(revision: int) -> str:
     return f'"{revision}"'
 
 
+_stored: Final = columns_of_row(
+    "id", "title", "description", "status", "priority", "due_date", "due_all_day", "created_at", "updated_at",
+    "completed_at",
+)  # fmt: skip
+
+
 def task_from(owner: str, row: Any) -> Task:
-    """A row of `store.COLUMNS`."""
-    due, created, updated, completed = row[5], row[7], row[8], row[9]
-    # Only what falls on a whole second is worth a call: a list has a thousand of these.
+    """The task in a row of `fields.COLUMNS`."""
+    task_id, title, description, status, priority, due, all_day, created, updated, completed = _stored(row)
+    # Positional arguments, and a call only for what falls on a whole second: a list has a thousand of these.
     return Task(
-        row[0],
+        task_id,
         owner,
-        row[1],
-        row[2],
-        row[3],
+        title,
+        description,
+        status,
         completed is not None,
-        row[4],
-        None if due is None else due.date() if row[6] else due if due.microsecond else instant(due),
+        priority,
+        None if due is None else due.date() if all_day else due if due.microsecond else instant(due),
         created if created.microsecond else instant(created),
         updated if updated.microsecond else instant(updated),
         None if completed is None else completed if completed.microsecond else instant(completed),
@@ -145,7 +152,7 @@ def task_from(owner: str, row: Any) -> Task:
 
 
 def trashed_from(owner: str, row: Any, retention_days: int) -> TrashedTask:
-    deleted_at: dt.datetime = row[10]
+    deleted_at: dt.datetime = row["deleted_at"]
     purge_at = deleted_at + dt.timedelta(days=retention_days)
     shown = msgspec.structs.asdict(task_from(owner, row))
     return TrashedTask(**shown, deleted_at=instant(deleted_at), purge_at=instant(purge_at))

@@ -33,12 +33,14 @@ from taskservice.database.server import DatabaseServer
 from taskservice.database.session import new_engine, new_session
 from taskservice.problems import FieldError
 from taskservice.settings import load_settings
-from taskservice.tasks import listing, store
 from taskservice.tasks.bodies import Bodies
-from taskservice.tasks.listing import TOKEN_SURFACE
+from taskservice.tasks.filters import SORTS
+from taskservice.tasks.list_query import TOKEN_SURFACE, read_list_query, read_trash_query
 from taskservice.tasks.models import Table
+from taskservice.tasks.read_statements import CHANGES, list_page
 from taskservice.tasks.schemas import TaskCreate, task_from
-from taskservice.tasks.store import Edit, TaskStore
+from taskservice.tasks.store import TaskStore
+from taskservice.tasks.write_statements import Edit
 from tests.support.postgres import ThrowawayPostgres
 from tests.support.problems import assert_problem
 from tests.support.services import SECRET, Service, Services
@@ -552,17 +554,17 @@ async def plan(connection: Connection, sql: str, args: Sequence[Any]) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize(("sort", "down"), list(product(listing.SORTS, ["", "-"])))
+@pytest.mark.parametrize(("sort", "down"), list(product(SORTS, ["", "-"])))
 async def test_an_index_serves_every_sort_on_every_page(many: Connection, sort: str, down: str) -> None:
     tasks = TaskStore(Direct(many), new_session(server_of("postgresql://nobody@127.0.0.1:1/x")))
     query = f"sort={down}{sort}&limit=100".encode()
-    first = listing.read_question(query, TOKEN_SURFACE)
+    first = read_list_query(query, TOKEN_SURFACE, b"")
     page = await tasks.page("user 0", first)
-    second = listing.read_question(query + f"&cursor={page.next_cursor}".encode(), TOKEN_SURFACE)
+    second = read_list_query(query + f"&cursor={page.next_cursor}".encode(), TOKEN_SURFACE, b"")
     assert second.shape.after_cursor
-    for question in (first, second):
-        statement = store._page(question.shape)
-        args = statement.args(owner="user 0", rows=101, **question.values)
+    for list_query in (first, second):
+        statement = list_page(list_query.shape)
+        args = statement.args(user_id="user 0", rows=101, **list_query.values)
         steps = await plan(many, statement.sql, args)
         assert steps.count(f"using ix_tasks_list_{sort}") == 2, steps
         assert "Sort" not in steps
@@ -570,16 +572,16 @@ async def test_an_index_serves_every_sort_on_every_page(many: Connection, sort: 
 
 
 async def test_an_index_serves_the_trash(many: Connection) -> None:
-    question = listing.read_trash(b"limit=100")
-    statement = store._page(question.shape)
-    steps = await plan(many, statement.sql, statement.args(owner="user 0", rows=101, **question.values))
+    list_query = read_trash_query(b"limit=100", b"")
+    statement = list_page(list_query.shape)
+    steps = await plan(many, statement.sql, statement.args(user_id="user 0", rows=101, **list_query.values))
     assert "using ix_tasks_trash" in steps
     assert "Sort" not in steps
 
 
 @pytest.mark.parametrize("since", [0, 10_000, 19_990])
 async def test_indexes_serve_the_feed(many: Connection, since: int) -> None:
-    statement = store._FEED
+    statement = CHANGES
     args = statement.args(user_id="user 0", since=since, rows=101, deletions_after=0)
     steps = await plan(many, statement.sql, args)
     assert "using ix_tasks_feed" in steps, steps

@@ -15,7 +15,7 @@ from taskservice import rules
 from taskservice.api.api_operations import OPERATIONS, PUBLIC
 from taskservice.api.api_schemas import schemas
 from taskservice.problems import catalogue
-from taskservice.tasks import batch, listing
+from taskservice.tasks import batch, list_query
 from taskservice.tasks.bodies import Bodies
 from taskservice.tasks.validation import Fields
 from tests.support.described import DOCUMENT, assert_described, resolved
@@ -212,7 +212,7 @@ def test_operations_of_a_batch_have_the_fields_that_are_read(op: str) -> None:
 @pytest.mark.parametrize(("name", "statuses"), [("listTasks", 4), ("listUserTasks", 3)])
 def test_lists_have_the_parameters_that_are_read(name: str, statuses: int) -> None:
     parameters = {parameter.get("name"): parameter for parameter in named(name)["parameters"]}
-    assert set(listing.PARAMETERS) == {parameter for parameter in parameters if parameter is not None}
+    assert set(list_query.PARAMETERS) == {parameter for parameter in parameters if parameter is not None}
     assert parameters["limit"]["schema"]["maximum"] == rules.LIST_LIMIT
     assert len(parameters["status"]["schema"]["items"]["enum"]) == statuses
 

@@ -419,7 +419,7 @@ async def test_fr018_neon_db_url_is_used_to_connect(services: Services, database
 
 
 async def test_fr019_the_tables_are_sqlmodel_classes(service: Service) -> None:
-    for model, table in ((models.User, "users"), (models.Task, "tasks")):
+    for model, table in ((models.UserModel, "users"), (models.TaskModel, "tasks")):
         assert issubclass(model, SQLModel)
         columns = {row["column_name"] for row in await service.rows(
             "SELECT column_name FROM information_schema.columns WHERE table_name = $1", table)}  # fmt: skip

@@ -247,8 +247,8 @@ async def test_fr005_status_codes_are_the_proper_ones(
 
 
 async def test_fr006_postgresql_through_sqlmodel_tables(alice: Caller) -> None:
-    assert issubclass(models.Task, SQLModel)
-    assert issubclass(models.User, SQLModel)
+    assert issubclass(models.TaskModel, SQLModel)
+    assert issubclass(models.UserModel, SQLModel)
     await alice.create()
     assert len(await alice.service.rows("SELECT * FROM tasks WHERE user_id = $1", alice.user)) == 1
 

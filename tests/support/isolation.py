@@ -12,10 +12,13 @@ from taskservice.auth.tokens import Principal
 from taskservice.database.server import DatabaseServer
 from taskservice.database.session import new_session
 from taskservice.database.statements import Statement
-from taskservice.tasks import store
-from taskservice.tasks.listing import CONDITIONS, TOKEN_SURFACE, Question, read_question, read_trash
-from taskservice.tasks.schemas import TaskChange, TaskCreate, TaskImport
-from taskservice.tasks.store import Edit, Standing, TaskStore
+from taskservice.tasks import read_statements, write_statements
+from taskservice.tasks.filters import CONDITIONS
+from taskservice.tasks.list_query import TOKEN_SURFACE, ListQuery, read_list_query, read_trash_query
+from taskservice.tasks.read_statements import Ownership
+from taskservice.tasks.schemas import Cleared, TaskChange, TaskCreate, TaskImport
+from taskservice.tasks.store import TaskStore
+from taskservice.tasks.write_statements import Edit
 from tests.support.services import Caller
 
 QUERIES = (
@@ -58,7 +61,8 @@ async def assert_statements_keep_users_apart(alice: Caller, bob: Caller) -> None
         await _reading(tasks, alice.user, bob.user, ids)
         await _writing(tasks, connection, Principal(alice.user, None, None), ids)
         assert await stored(connection, bob) == before
-    every = {value.sql for value in vars(store).values() if isinstance(value, Statement)}
+    modules = (read_statements, write_statements)
+    every = {value.sql for module in modules for value in vars(module).values() if isinstance(value, Statement)}
     assert every <= recorder.ran, "a statement that nobody tried"
 
 
@@ -71,25 +75,25 @@ async def stored(connection: Any, bob: Caller) -> dict[str, list[Any]]:
 
 
 async def _reading(tasks: TaskStore, alice: str, bob: str, ids: list[UUID]) -> None:
-    questions = [read_question(query.encode(), TOKEN_SURFACE) for query in QUERIES] + [read_trash(b"")]
-    assert {name for question in questions for name in question.shape.conditions} == {*CONDITIONS}
-    for question in questions:
-        assert (await tasks.page(alice, question)).rows == [], question
+    queries = [read_list_query(query.encode(), TOKEN_SURFACE, b"") for query in QUERIES] + [read_trash_query(b"", b"")]
+    assert {name for query in queries for name in query.shape.conditions} == {*CONDITIONS}
+    for query in queries:
+        assert (await tasks.page(alice, query)).rows == [], query
     assert (await tasks.page(alice, await _second_page(tasks, bob))).rows == []
     assert (await tasks.changes(alice, 0, limit=100, deletions_after=0)).changes == []
     for task_id in ids:
         assert await tasks.get_owned(alice, task_id) is None
     # These two answer whether an id is taken: nothing of the task but that it is not hers.
     assert await tasks.belongs_to_another(alice, ids[0])
-    assert await tasks.standing(alice, ids) == dict.fromkeys(ids, Standing.FOREIGN)
+    assert await tasks.ownership(alice, ids) == dict.fromkeys(ids, Ownership.FOREIGN)
 
 
-async def _second_page(tasks: TaskStore, bob: str) -> Question:
+async def _second_page(tasks: TaskStore, bob: str) -> ListQuery:
     """What follows a page of Bob's own."""
-    page = await tasks.page(bob, read_question(b"limit=1", TOKEN_SURFACE))
-    question = read_question(f"limit=1&cursor={page.next_cursor}".encode(), TOKEN_SURFACE)
-    assert (await tasks.page(bob, question)).rows
-    return question
+    page = await tasks.page(bob, read_list_query(b"limit=1", TOKEN_SURFACE, b""))
+    query = read_list_query(f"limit=1&cursor={page.next_cursor}".encode(), TOKEN_SURFACE, b"")
+    assert (await tasks.page(bob, query)).rows
+    return query
 
 
 async def _writing(tasks: TaskStore, connection: Any, alice: Principal, ids: list[UUID]) -> None:
@@ -108,4 +112,4 @@ async def _writing(tasks: TaskStore, connection: Any, alice: Principal, ids: lis
     [created] = await tasks.create(alice, [TaskCreate(title="hers")])
     owner = await connection.fetchval("SELECT user_id FROM tasks WHERE id = $1", created["id"])
     assert owner == alice.user_id
-    assert await tasks.clear(alice) == (1, 0)
+    assert await tasks.erase_all(alice) == Cleared(1, 0)

@@ -3,8 +3,8 @@
 import re
 from typing import Any, Final
 
-from taskservice.tasks import store
-from taskservice.tasks.listing import PATH_SURFACE, read_question
+from taskservice.tasks.list_query import PATH_SURFACE, read_list_query
+from taskservice.tasks.read_statements import list_page
 from tests.support.services import Service
 
 OWNER: Final = "user 0"
@@ -22,9 +22,9 @@ ANALYZE tasks;
 
 async def plans_of_list(service: Service, query: str) -> list[str]:
     """The plans of the owner's list: for these arguments, and for any; a prepared statement may get either."""
-    question = read_question(query.encode(), PATH_SURFACE)
-    statement = store._page(question.shape)
-    args: list[Any] = statement.args(owner=OWNER, rows=question.limit + 1, **question.values)
+    list_query = read_list_query(query.encode(), PATH_SURFACE, b"")
+    statement = list_page(list_query.shape)
+    args: list[Any] = statement.args(user_id=OWNER, rows=list_query.limit + 1, **list_query.values)
     return [
         "\n".join(row[0] for row in await service.rows(f"EXPLAIN {options} {statement.sql}", *args))
         for options in ("", "(GENERIC_PLAN)")

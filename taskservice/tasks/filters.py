@@ -1,0 +1,143 @@
+"""What lists filter and sort by, and the SQL of a page.
+
+The SQL of a list depends on its `Shape` alone (which conditions, which sorts), so that it is compiled once for all
+lists of a kind.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy.dialects import postgresql
+
+from taskservice.tasks.models import TIMESTAMPTZ, alphabetical, by_priority, by_status, none_last, tasks
+
+# ---- sorts: each is a function of a column and of the cursor's value alike, never NULL, and has its own index
+
+
+class Sort(Struct, frozen=True):
+    column: str
+    key: Callable[[Any], sa.ColumnElement[Any]]
+    type: sa.types.TypeEngine[Any]
+
+
+def _itself(value: Any) -> sa.ColumnElement[Any]:
+    return sa.type_coerce(value, value.type)
+
+
+SORTS: Final[dict[str, Sort]] = {
+    "created": Sort("created_at", _itself, TIMESTAMPTZ),
+    "updated": Sort("updated_at", _itself, TIMESTAMPTZ),
+    "title": Sort("title", alphabetical, sa.Text()),
+    "due": Sort("due_date", none_last, TIMESTAMPTZ),
+    "priority": Sort("priority", by_priority, sa.Text()),
+    "status": Sort("status", by_status, sa.Text()),
+}
+DELETED: Final = Sort("deleted_at", _itself, TIMESTAMPTZ)
+
+
+class Order(Struct, frozen=True):
+    sort: str
+    descending: bool = False
+
+    @property
+    def definition(self) -> Sort:
+        return SORTS.get(self.sort, DELETED)
+
+
+# ---- conditions
+
+_due, _status = tasks.c.due_date, tasks.c.status
+
+
+def _any_of(column: sa.ColumnElement[str], name: str) -> sa.ColumnElement[bool]:
+    return column == sa.any_(sa.bindparam(name, type_=postgresql.ARRAY(sa.Text)))
+
+
+def _moment(name: str) -> sa.Cast[dt.datetime]:
+    # As text: the driver would take the first and the last moment of the calendar for minus and plus infinity.
+    return sa.cast(sa.bindparam(name, type_=sa.Text), TIMESTAMPTZ)
+
+
+def _contains(column: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    return sa.func.strpos(sa.func.lower(column), sa.func.lower(sa.bindparam("q", type_=sa.Text))) > 0
+
+
+CONDITIONS: Final[dict[str, sa.ColumnElement[bool]]] = {
+    "live": tasks.c.deleted_at.is_(None),
+    "trashed": tasks.c.deleted_at.is_not(None),
+    "status": _any_of(_status, "status"),
+    "open": tasks.c.completed.is_(False),
+    "completed": tasks.c.completed.is_(True),
+    "priority": _any_of(tasks.c.priority, "priority"),
+    "due_none": _due.is_(None),
+    "due_any": _due.is_not(None),
+    # A plain date is compared as a day of the asked zone, an instant as a moment.
+    "due_overdue": sa.and_(
+        tasks.c.completed.is_(False),
+        _due < sa.case((tasks.c.due_all_day, _moment("today")), else_=_moment("now")),
+    ),
+    "due_today": sa.or_(
+        sa.and_(tasks.c.due_all_day, _due == _moment("today")),
+        sa.and_(~tasks.c.due_all_day, _due >= _moment("day_start"), _due < _moment("day_end")),
+    ),
+    "due_before": _due < _moment("due_before"),
+    "due_after": _due > _moment("due_after"),
+    "created_before": tasks.c.created_at < _moment("created_before"),
+    "created_after": tasks.c.created_at > _moment("created_after"),
+    "updated_before": tasks.c.updated_at < _moment("updated_before"),
+    "updated_after": tasks.c.updated_at > _moment("updated_after"),
+    "q": sa.or_(_contains(tasks.c.title), _contains(tasks.c.description)),
+}
+
+
+class Shape(Struct, frozen=True):
+    """What a list's SQL depends on."""
+
+    conditions: tuple[str, ...] = ("live",)
+    orders: tuple[Order, ...] = (Order("created"),)
+    after_cursor: bool = False
+
+
+# ---- the SQL of a page
+
+
+def page(shape: Shape, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Select[Any]:
+    """The SQL for a page: with `rows` one more than the limit, the answer says whether more follows."""
+    keys = [order.definition.key(tasks.c[order.definition.column]) for order in shape.orders]
+    downward = [order.descending for order in shape.orders]
+    keys.append(tasks.c.id)
+    # Ties follow the first sort's direction: reversing a sort reverses the list exactly, and one index serves both.
+    downward.append(downward[0])
+    query = (
+        sa.select(*columns)
+        .where(tasks.c.user_id == sa.bindparam("user_id", type_=sa.Text))
+        .where(*(CONDITIONS[name] for name in shape.conditions))
+        .order_by(*(key.desc() if down else key.asc() for key, down in zip(keys, downward, strict=True)))
+        .limit(sa.bindparam("rows", type_=sa.Integer))
+    )
+    return query.where(_beyond_cursor(shape, keys, downward)) if shape.after_cursor else query
+
+
+def _beyond_cursor(shape: Shape, keys: list[sa.ColumnElement[Any]], downward: list[bool]) -> sa.ColumnElement[bool]:
+    given = [order.definition.key(_after(order)) for order in shape.orders]
+    given.append(sa.bindparam("after_id", type_=sa.Uuid))
+    if len(set(downward)) == 1:  # a row comparison is a range of the index
+        left, right = sa.tuple_(*keys), sa.tuple_(*given)
+        return left < right if downward[0] else left > right
+    return sa.or_(
+        *(
+            sa.and_(
+                *(keys[before] == given[before] for before in range(place)),
+                keys[place] < given[place] if downward[place] else keys[place] > given[place],
+            )
+            for place in range(len(keys))
+        )
+    )
+
+
+def _after(order: Order) -> sa.ColumnElement[Any]:
+    name = f"after_{order.sort}"
+    return _moment(name) if order.definition.type is TIMESTAMPTZ else sa.bindparam(name, type_=order.definition.type)

@@ -1,0 +1,99 @@
+"""The SQL that reads tasks, compiled once. Whose tasks is a parameter of every statement."""
+
+from enum import Enum
+from functools import lru_cache
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from taskservice.database.statements import Statement
+from taskservice.tasks import filters
+from taskservice.tasks.fields import COLUMNS
+from taskservice.tasks.filters import Shape
+from taskservice.tasks.models import tasks, tombstones, users
+
+
+class Ownership(Enum):
+    """What an id is to a user."""
+
+    LIVE = "live"
+    TRASHED = "trashed"
+    FOREIGN = "foreign"
+
+
+_user: Final = sa.bindparam("user_id", type_=sa.Text)
+_id: Final = sa.bindparam("id", type_=sa.Uuid)
+_one: Final = sa.literal_column("1", sa.BigInteger)
+
+GET: Final = Statement(
+    sa.select(*COLUMNS).where(tasks.c.id == _id, tasks.c.user_id == _user, tasks.c.deleted_at.is_(None))
+)
+"""One live task."""
+
+FOREIGN: Final = Statement(
+    sa.select(_one).where(tasks.c.id == _id, tasks.c.user_id != _user, tasks.c.deleted_at.is_(None))
+)
+"""Whether a live task with this id is another user's."""
+
+OWNERSHIP: Final = Statement(
+    sa.select(
+        tasks.c.id,
+        sa.case(
+            (tasks.c.user_id != _user, Ownership.FOREIGN.value),
+            (tasks.c.deleted_at.is_(None), Ownership.LIVE.value),
+            else_=Ownership.TRASHED.value,
+        ).label("ownership"),
+    ).where(tasks.c.id == sa.any_(sa.bindparam("ids", type_=postgresql.ARRAY(sa.Uuid))))
+)
+"""Which of some ids exist, and as what."""
+
+
+def _counter() -> sa.ScalarSelect[int]:
+    return sa.select(users.c.revision).where(users.c.id == _user).scalar_subquery()
+
+
+@lru_cache(512)
+def list_page(shape: Shape) -> Statement:
+    """A page of a list; each row carries the user's counter in the same snapshot."""
+    return Statement(filters.page(shape, (*COLUMNS, _counter().label("counter"))))
+
+
+@lru_cache(512)
+def list_is_filled(shape: Shape) -> Statement:
+    """Whether a page has any row, and the user's counter in the same snapshot."""
+    filled = sa.exists(filters.page(shape, (_one,)))
+    return Statement(sa.select(sa.func.coalesce(_counter(), 0).label("counter"), filled.label("filled")))
+
+
+def _changes() -> Statement:
+    since, rows = sa.bindparam("since", type_=sa.BigInteger), sa.bindparam("rows", type_=sa.Integer)
+    deletions_after = sa.bindparam("deletions_after", type_=sa.BigInteger)
+    changed = (
+        sa.select(*COLUMNS)
+        .where(tasks.c.user_id == _user, tasks.c.revision > since)
+        .where(sa.or_(tasks.c.deleted_at.is_(None), tasks.c.revision > deletions_after))
+        .order_by(tasks.c.revision)
+        .limit(rows)
+    )
+    known: dict[str, Any] = {
+        "id": tombstones.c.task_id, "revision": tombstones.c.revision, "deleted_at": tombstones.c.deleted_at,
+    }  # fmt: skip
+    gone = (
+        sa.select(*(known.get(column.name, sa.cast(sa.null(), column.type)).label(column.name) for column in COLUMNS))
+        .where(tombstones.c.user_id == _user, tombstones.c.revision > sa.func.greatest(since, deletions_after))
+        .order_by(tombstones.c.revision)
+        .limit(rows)
+    )
+    both = sa.union_all(sa.select(changed.subquery()), sa.select(gone.subquery())).subquery("change")
+    page = sa.select(both).order_by(both.c.revision).limit(rows).subquery("page")
+    return Statement(
+        sa.select(*(page.c[column.name] for column in COLUMNS), users.c.revision.label("counter"), users.c.forgotten)
+        .select_from(users.outerjoin(page, sa.true()))
+        .where(users.c.id == _user)
+        .order_by(page.c.revision)
+    )
+
+
+CHANGES: Final = _changes()
+"""Changes after a number, tasks and tombstones together, with the user's counter in the same snapshot."""

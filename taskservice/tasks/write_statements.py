@@ -1,0 +1,343 @@
+"""The SQL that writes tasks, compiled once, and the JSON records that it takes.
+
+Each write is one statement for one task or a hundred. It locks the user's row, takes the next numbers of that user's
+change counter there, and writes the tasks. Because of the lock, a user's writers take turns in the order of the
+numbers: whoever reads the counter as N has seen, in the same snapshot, every change up to N.
+"""
+
+import uuid
+from typing import Any, Final
+
+import sqlalchemy as sa
+import uuid_utils
+from msgspec import UNSET, Struct
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql.selectable import LateralFromClause
+
+from taskservice import rules
+from taskservice.database.statements import Statement
+from taskservice.tasks.fields import COLUMNS, FIELDS, WRITABLE_COLUMNS
+from taskservice.tasks.models import TIMESTAMPTZ, idempotency_keys, tasks, tombstones, users
+from taskservice.tasks.schemas import TaskChange, TaskCreate, TaskImport
+
+_user: Final = sa.bindparam("user_id", type_=sa.Text)
+_email: Final = sa.bindparam("email", type_=sa.Text)
+_name: Final = sa.bindparam("name", type_=sa.Text)
+_at: Final = sa.func.clock_timestamp()
+_rows: Final = sa.bindparam("rows", type_=sa.JSON)
+
+
+class Edit(Struct, frozen=True, kw_only=True):
+    """What to do to one task that exists. `if_match`: only at one of these revisions."""
+
+    id: uuid.UUID
+    change: TaskChange | None = None
+    toggle: bool = False
+    from_trash: bool = False
+    to_trash: bool = False
+    if_match: tuple[int, ...] | None = None
+
+
+_WRITABLE_TYPES: Final = {column.name: column.type for column in WRITABLE_COLUMNS}
+
+
+def _records(name: str, **columns: Any) -> sa.CTE:
+    """The JSON parameter `rows` as a table: one parameter for any number of rows, and absent fields are NULL."""
+    table = sa.func.json_to_recordset(_rows).table_valued(
+        *(sa.column(column, kind) for column, kind in columns.items()), name=f"{name}_json"
+    )
+    return sa.select(table.render_derived(with_types=True)).cte(name)
+
+
+# ---- creating
+
+
+def _create() -> Statement:
+    incoming = _records(
+        "incoming", position=sa.Integer(), id=sa.Uuid(), **_WRITABLE_TYPES,
+        created_at=TIMESTAMPTZ, completed_at=TIMESTAMPTZ,
+    )  # fmt: skip
+    count = sa.select(sa.func.count()).select_from(incoming).scalar_subquery()
+    insert = postgresql.insert(users).from_select(
+        ["id", "email", "name", "revision"], sa.select(_user, _email, _name, count)
+    )
+    owner = (
+        insert.on_conflict_do_update(
+            index_elements=[users.c.id],
+            set_={
+                "revision": users.c.revision + insert.excluded.revision,
+                "email": sa.func.coalesce(insert.excluded.email, users.c.email),
+                "name": sa.func.coalesce(insert.excluded.name, users.c.name),
+            },
+        )
+        .returning(users.c.id, (users.c.revision - count).label("before"), _at.label("at"))
+        .cte("owner")
+    )
+    created_at = sa.func.coalesce(incoming.c.created_at, owner.c.at)
+    values = {
+        "id": incoming.c.id,
+        "user_id": owner.c.id,
+        **{name: incoming.c[name] for name in _WRITABLE_TYPES},
+        "created_at": created_at,
+        "updated_at": sa.func.greatest(owner.c.at, created_at),
+        "completed_at": sa.case(
+            (incoming.c.status == rules.COMPLETED, sa.func.coalesce(incoming.c.completed_at, owner.c.at))
+        ),
+        "revision": owner.c.before + incoming.c.position,
+    }
+    source = sa.select(*values.values()).select_from(incoming.join(owner, sa.true()))
+    return Statement(postgresql.insert(tasks).from_select(list(values), source).returning(*COLUMNS))
+
+
+CREATE: Final = _create()
+
+
+def create_record(position: int, create: TaskCreate) -> dict[str, Any]:
+    """What `CREATE` takes for one task. Positions start at 1."""
+    record: dict[str, Any] = {"position": position}
+    for field in FIELDS:
+        record.update(field.values(getattr(create, field.name)))
+    if isinstance(create, TaskImport):
+        record.update(id=create.id, created_at=create.created_at, completed_at=create.completed_at)
+    else:
+        record["id"] = str(uuid_utils.uuid7())
+    return record
+
+
+# ---- steps that changing and erasing share
+
+
+def _locked_owner() -> sa.CTE:
+    # NO KEY UPDATE: a purge that inserts tombstones checks its foreign key without waiting for us.
+    return sa.select(users.c.id).where(users.c.id == _user).with_for_update(key_share=True).cte("owner")
+
+
+def _locked_tasks(owner: sa.CTE, asked: sa.CTE, *conditions: sa.ColumnElement[bool]) -> LateralFromClause:
+    """Each asked task in its newest version, read after the owner was locked, and locked too.
+
+    A subquery of its own, so that it is found by its id: a planner that thinks users have ten tasks would otherwise
+    read all of a user who has a hundred thousand.
+    """
+    query = sa.select(*COLUMNS, tasks.c.user_id).where(
+        tasks.c.id == asked.c.id, tasks.c.user_id == owner.c.id, *conditions
+    )
+    return query.correlate(owner, asked).with_for_update().lateral("task")
+
+
+def _matches(asked: sa.CTE, task: LateralFromClause) -> sa.Label[bool]:
+    """Whether the task stands at one of the revisions that the client named, if it named any."""
+    return sa.or_(asked.c.if_match.is_(None), task.c.revision == sa.any_(asked.c.if_match)).label("matched")
+
+
+def _counted(step: sa.CTE) -> sa.CTE:
+    """Takes as many numbers of the user's counter as there are steps; `before` is the last one taken so far."""
+    count = sa.select(sa.func.count()).select_from(step).scalar_subquery()
+    return (
+        sa.update(users)
+        .values(revision=users.c.revision + count)
+        .where(users.c.id == _user, count > 0)
+        .returning((users.c.revision - count).label("before"), _at.label("at"))
+        .cte("counter")
+    )
+
+
+def _erased(step: sa.CTE, counter: sa.CTE) -> tuple[sa.CTE, sa.CTE]:
+    """Deletes the rows for good and leaves a tombstone with the next number for each."""
+    gone = (
+        sa.delete(tasks)
+        .where(tasks.c.id == step.c.id, tasks.c.user_id == step.c.user_id)
+        .returning(tasks.c.id)
+        .cte("gone")
+    )
+    told = (
+        postgresql.insert(tombstones)
+        .from_select(
+            ["user_id", "revision", "task_id", "deleted_at"],
+            sa.select(step.c.user_id, counter.c.before + step.c.number, step.c.id, counter.c.at).select_from(
+                step.join(counter, sa.true())
+            ),
+        )
+        .returning(tombstones.c.revision)
+        .cte("told")
+    )
+    return gone, told
+
+
+# ---- changing, deleting, restoring
+
+
+def _new_values(edit: sa.CTE, old: LateralFromClause) -> dict[str, sa.ColumnElement[Any]]:
+    """What each writable column is to hold after the edit."""
+    values: dict[str, sa.ColumnElement[Any]] = {}
+    for field in FIELDS:
+        for name in field.columns:
+            if field.nullable:
+                values[name] = sa.case((edit.c[f"sets_{field.name}"], edit.c[name]), else_=old.c[name])
+            else:
+                values[name] = sa.func.coalesce(edit.c[name], old.c[name])
+    values["status"] = sa.case(
+        (edit.c.toggle, sa.case((old.c.status == rules.COMPLETED, rules.DEFAULT_STATUS), else_=rules.COMPLETED)),
+        (sa.and_(edit.c.reopen, old.c.status == rules.COMPLETED), rules.DEFAULT_STATUS),
+        else_=values["status"],
+    )
+    return values
+
+
+def _edit() -> Statement:
+    edit = _records(
+        "edit", position=sa.Integer(), id=sa.Uuid(), **_WRITABLE_TYPES,
+        **{f"sets_{field.name}": sa.Boolean() for field in FIELDS if field.nullable},
+        reopen=sa.Boolean(), toggle=sa.Boolean(), from_trash=sa.Boolean(), to_trash=sa.Boolean(),
+        if_match=postgresql.ARRAY(sa.BigInteger),
+    )  # fmt: skip
+    owner = _locked_owner()
+    old = _locked_tasks(owner, edit, tasks.c.deleted_at.is_not(None) == edit.c.from_trash)
+    new = _new_values(edit, old)
+    wanted = (
+        sa.select(
+            edit.c.position,
+            edit.c.to_trash,
+            old.c.user_id,
+            *(old.c[column.name].label(f"old_{column.name}") for column in COLUMNS),
+            *(value.label(f"new_{name}") for name, value in new.items()),
+            _matches(edit, old),
+        )
+        .select_from(edit.join(owner, sa.true()).join(old, sa.true()))
+        .cte("wanted")
+    )
+    differs = sa.or_(
+        wanted.c.to_trash.is_distinct_from(wanted.c.old_deleted_at.is_not(None)),
+        *(wanted.c[f"new_{name}"].is_distinct_from(wanted.c[f"old_{name}"]) for name in new),
+    )
+    step = (
+        sa.select(wanted.c.position, sa.func.row_number().over(order_by=wanted.c.position).label("number"))
+        .where(wanted.c.matched, differs)
+        .cte("step")
+    )
+    counter = _counted(step)
+    changed = step.c.number.is_not(None)
+    still_completed = sa.and_(wanted.c.new_status == rules.COMPLETED, wanted.c.old_completed_at.is_not(None))
+    values = {
+        "id": wanted.c.old_id,
+        **{name: wanted.c[f"new_{name}"] for name in new},
+        "created_at": wanted.c.old_created_at,
+        "updated_at": sa.case(
+            (changed, sa.func.greatest(counter.c.at, wanted.c.old_updated_at + sa.text("interval '1 microsecond'"))),
+            else_=wanted.c.old_updated_at,
+        ),
+        "completed_at": sa.case(
+            (still_completed, wanted.c.old_completed_at), (wanted.c.new_status == rules.COMPLETED, counter.c.at)
+        ),
+        "deleted_at": sa.case(
+            (~wanted.c.to_trash, None), else_=sa.func.coalesce(wanted.c.old_deleted_at, counter.c.at)
+        ),
+        "revision": sa.case((changed, counter.c.before + step.c.number), else_=wanted.c.old_revision),
+    }
+    decided = (
+        sa.select(
+            *(values[column.name].label(column.name) for column in COLUMNS),
+            wanted.c.user_id,
+            wanted.c.position,
+            wanted.c.matched,
+            changed.label("changed"),
+        )
+        .select_from(wanted.outerjoin(step, step.c.position == wanted.c.position).outerjoin(counter, sa.true()))
+        .cte("decided")
+    )
+    written = (
+        sa.update(tasks)
+        .values({name: decided.c[name] for name in (*new, "updated_at", "completed_at", "deleted_at", "revision")})
+        .where(tasks.c.id == decided.c.id, tasks.c.user_id == decided.c.user_id, decided.c.changed)
+        .returning(tasks.c.id)
+        .cte("written")
+    )
+    answer = sa.select(*(decided.c[column.name] for column in COLUMNS), decided.c.matched, decided.c.position)
+    return Statement(answer.order_by(decided.c.position).add_cte(written))
+
+
+EDIT: Final = _edit()
+
+
+def edit_record(position: int, edit: Edit) -> dict[str, Any]:
+    """What `EDIT` takes for one task."""
+    record: dict[str, Any] = {
+        "position": position,
+        "id": edit.id,
+        "toggle": edit.toggle,
+        "from_trash": edit.from_trash,
+        "to_trash": edit.to_trash,
+        "if_match": edit.if_match,
+    }
+    change = edit.change
+    if change is None:
+        return record
+    for field in FIELDS:
+        value = getattr(change, field.name)
+        if value is not UNSET:
+            record.update(field.values(value))
+            if field.nullable:
+                record[f"sets_{field.name}"] = True
+    if change.completed is True:
+        record["status"] = rules.COMPLETED
+    elif change.completed is False:
+        record["reopen"] = True
+    return record
+
+
+# ---- erasing for good
+
+
+def _erase() -> Statement:
+    erase = _records(
+        "erase", position=sa.Integer(), id=sa.Uuid(), from_trash=sa.Boolean(), if_match=postgresql.ARRAY(sa.BigInteger)
+    )
+    owner = _locked_owner()
+    old = _locked_tasks(owner, erase, sa.or_(erase.c.from_trash, tasks.c.deleted_at.is_(None)))
+    found = (
+        sa.select(*(old.c[column.name] for column in COLUMNS), old.c.user_id, _matches(erase, old), erase.c.position)
+        .select_from(erase.join(owner, sa.true()).join(old, sa.true()))
+        .cte("found")
+    )
+    number = sa.func.row_number().over(order_by=found.c.position).label("number")
+    step = sa.select(found.c.id, found.c.user_id, number).where(found.c.matched).cte("step")
+    answer = sa.select(*(found.c[column.name] for column in COLUMNS), found.c.matched, found.c.position)
+    return Statement(answer.order_by(found.c.position).add_cte(*_erased(step, _counted(step))))
+
+
+ERASE: Final = _erase()
+"""Rows gone for good, from the list or the trash."""
+
+
+def erase_record(position: int, edit: Edit) -> dict[str, Any]:
+    """What `ERASE` takes for one task."""
+    return {"position": position, "id": edit.id, "from_trash": edit.from_trash, "if_match": edit.if_match}
+
+
+def _erase_all() -> Statement:
+    owner = _locked_owner()
+    found = (
+        sa.select(tasks.c.id, tasks.c.user_id, tasks.c.deleted_at)
+        .select_from(tasks.join(owner, owner.c.id == tasks.c.user_id))
+        .with_for_update(of=tasks)
+        .cte("found")
+    )
+    number = sa.func.row_number().over(order_by=found.c.id).label("number")
+    step = sa.select(found.c.id, found.c.user_id, number).cte("step")
+    live = sa.func.count().filter(found.c.deleted_at.is_(None))
+    kept = sa.delete(idempotency_keys).where(idempotency_keys.c.user_id == _user).cte("kept")
+    answer = sa.select(live.label("deleted"), (sa.func.count() - live).label("deleted_from_trash")).select_from(found)
+    return Statement(answer.add_cte(*_erased(step, _counted(step)), kept))
+
+
+ERASE_ALL: Final = _erase_all()
+"""Everything of a user, for good; also the answers kept for their retries, which quote tasks."""
+
+
+# ---- taking turns
+
+TAKE_TURN: Final = Statement(
+    postgresql.insert(users)
+    .values(id=_user, email=_email, name=_name)
+    .on_conflict_do_update(index_elements=[users.c.id], set_={"revision": users.c.revision})
+)
+"""Locks the user's row, which is made if need be."""
