@@ -65,9 +65,9 @@ class Problem(Exception):
         self.headers: dict[str, str] = dict(headers or {})
         self.errors = tuple(errors)
 
-    def document(self, *, instance: str, request_id: str) -> ProblemDocument:
+    def document(self, *, instance: str, request_id: str, public_url: str | None = None) -> ProblemDocument:
         return ProblemDocument(
-            type=TYPE_PREFIX + self.code,
+            type=f"{public_url or ''}{TYPE_PREFIX}{self.code}",
             title=self.title,
             status=self.status,
             detail=self.detail,

@@ -54,6 +54,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     jwks_url: str | None
     jwt_issuer: str | None
     jwt_audience: tuple[str, ...]
+    public_url: str | None
     metrics: bool
     drain_seconds: int
     log_level: Literal["debug", "info", "warning", "error"]
@@ -72,6 +73,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     @property
     def production(self) -> bool:
         return self.env == "production"
+
+    def address(self, path: str) -> str:
+        """What clients have to ask for to reach `path`: a whole URL where the public one is known, else the path."""
+        return f"{self.public_url}{path}" if self.public_url else path
 
 
 class Setting(Struct, frozen=True):
@@ -136,6 +141,12 @@ def _http_url(text: str) -> str:
     if _origin_or_none(text) is None or "@" in urlsplit(text).netloc or re.search(r"[?#\s]", text):
         raise ValueError("must be an absolute http or https URL without credentials, query or fragment")
     return text.rstrip("/")
+
+
+def _public_url(text: str) -> str:
+    if not re.fullmatch(r"[!-~]+", text) or re.search(r"[<>\"'\\]", text):  # it is written into headers and pages
+        raise ValueError("must be written in ASCII, other characters as %XX or punycode")
+    return _http_url(text)
 
 
 def _origin_or_none(text: str) -> str | None:
@@ -210,6 +221,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "`BETTER_AUTH_URL` for JWKS tokens, unchecked for HS256 ones."),
     Setting("TASKSERVICE_JWT_AUDIENCE", _list, None, "The `aud` of which tokens must carry one, by comma. Unset: as "
             "for the issuer."),
+    Setting("TASKSERVICE_PUBLIC_URL", _public_url, None, "Where clients reach the service when a proxy changes the "
+            "address, path prefix included. It is written into `Location`, `Link`, problem `type`, the API "
+            "description and the pages. Unset: these are paths on the same host.", "`https://example.org/todo`"),
     Setting("TASKSERVICE_METRICS", _flag, "false", "Serve Prometheus metrics at `/metrics`.", "`true`, `false`"),
     Setting("TASKSERVICE_DRAIN_SECONDS", _number(0, 600), "0", "After SIGTERM, so long go on serving with readiness at "
             "503, until a load balancer has noticed.", "0..600"),

@@ -100,8 +100,8 @@ class TaskController(Controller):
 
         async def work(tasks: TaskStore) -> Answer[Task]:
             row = (await tasks.create(request.user, [create]))[0]
-            location = b"%s/%s" % (_address(request).rstrip(b"/"), str(row["id"]).encode())
-            return _task(request, row, 201, (b"location", location))
+            location = request.app.state.settings.address(f"{_address(request).rstrip('/')}/{row['id']}")
+            return _task(request, row, 201, (b"location", location.encode("ascii")))
 
         return await self._once(key, work)
 
@@ -332,9 +332,9 @@ def _task(request: Call, row: Row, status: int = 200, *headers: Header) -> Answe
     return Answer(task_from(request.user.user_id, row), status, etag_header(row["revision"]), *headers)
 
 
-def _address(request: Call) -> bytes:
+def _address(request: Call) -> str:
     """Where the request was sent. With one slash in front: after two there would stand a host, and get the token."""
-    return b"/" + request.scope["raw_path"].lstrip(b"/")
+    return "/" + request.scope["raw_path"].decode("ascii").lstrip("/")
 
 
 def _link(request: Call, query: ListQuery, page: Page) -> tuple[Header, ...]:
@@ -342,7 +342,8 @@ def _link(request: Call, query: ListQuery, page: Page) -> tuple[Header, ...]:
         return ()
     parameters = [*query.asked, ("limit", str(query.limit)), ("cursor", page.next_cursor)]
     # A client may have left a bracket as it is, which would end the link.
-    address = f"{_address(request).decode('ascii').replace('>', '%3E')}?{urlencode(parameters)}"
+    path = _address(request).replace(">", "%3E")
+    address = request.app.state.settings.address(f"{path}?{urlencode(parameters)}")
     return ((b"link", f'<{address}>; rel="next"'.encode("ascii")),)
 
 

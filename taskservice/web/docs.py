@@ -23,7 +23,7 @@ from litestar.datastructures import CacheControlHeader
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, License, OpenAPI, SecurityScheme
+from litestar.openapi.spec import Components, License, OpenAPI, SecurityScheme, Server
 from litestar.params import FromPath
 from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler, Method
@@ -61,6 +61,7 @@ def openapi_config(settings: Settings) -> OpenAPIConfig:
             security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")}
         ),
         security=[{"bearer": []}],
+        servers=[Server(url=settings.public_url or "/")],
         operation_id_creator=_unique,
         render_plugins=[_Document()],
         openapi_router=Router(
@@ -82,11 +83,11 @@ def docs_routes(settings: Settings) -> list[ControllerRouterHandler]:
         return {
             "service": "taskservice",
             "version": __version__,
-            "docs": "/docs",
-            "scalar": "/schema/scalar",
-            "openapi": "/schema/openapi.json",
-            "problems": "/schema/problems",
-            "health": "/health",
+            "docs": settings.address("/docs"),
+            "scalar": settings.address("/schema/scalar"),
+            "openapi": settings.address("/schema/openapi.json"),
+            "problems": settings.address("/schema/problems"),
+            "health": settings.address("/health"),
         }
 
     @get("/docs", status_code=307, sync_to_thread=False)

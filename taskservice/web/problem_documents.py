@@ -1,4 +1,4 @@
-"""The one map from exceptions to problem documents."""
+"""Turns every exception into a problem document."""
 
 import re
 from collections.abc import Mapping
@@ -19,6 +19,7 @@ from taskservice.problems import (
     Problem,
     TaskExists,
 )
+from taskservice.settings import Settings
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -32,21 +33,21 @@ def as_problem(error: Exception) -> Problem:
         return error
     if isinstance(error, HTTPException) and error.status_code in _OF_STATUS:
         kind = _OF_STATUS[error.status_code]
-        # Of the others our own words say more than Litestar's.
+        # For the others, our own text says more than Litestar's.
         detail = error.detail if kind is BadRequest else None
         return kind(detail, headers=_with_head(error.headers or {}))
     if is_duplicate_key(error):
-        # Ids come from clients in an import only; two at once may bring the same.
+        # Clients may choose ids, and two requests at once may choose the same one.
         return TaskExists()
     if isinstance(error, InternalServerException):
-        # Litestar's word for a client that went away while it sent its body. Nobody is left to read the answer.
+        # Litestar raises this when a client goes away while it sends its body. Nobody is left to read the answer.
         return BadRequest("The request did not arrive in full")
-    # The pool says so itself; this catches what fails on the way to a connection or while a stream is read.
+    # The pool raises `DatabaseUnavailable` itself. What is left fails while connecting or while a stream is read.
     return InternalError() if classify(error) is None else DatabaseUnavailable()
 
 
 def _with_head(headers: Mapping[str, str]) -> dict[str, str]:
-    """`Allow` with HEAD, which stands wherever GET does (`web.methods`) without a route of its own."""
+    """`Allow` with HEAD, which is allowed wherever GET is without a route of its own (see `web.methods`)."""
     return {
         name: re.sub(r"\bGET\b", "GET, HEAD", value) if name.lower() == "allow" else value
         for name, value in headers.items()
@@ -56,9 +57,14 @@ def _with_head(headers: Mapping[str, str]) -> dict[str, str]:
 def problem_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     problem = as_problem(error)
     state = request.scope.get("state", {})
-    # As it was sent, because an instance is a URI.
+    # As the client sent it, because an instance is a URI.
     instance = request.scope["raw_path"][:1000].decode("latin-1")
-    document = problem.document(instance=instance, request_id=str(state.get("request_id", "unknown")))
+    settings: Settings = request.app.state.settings
+    document = problem.document(
+        instance=settings.address(instance),
+        request_id=str(state.get("request_id", "unknown")),
+        public_url=settings.public_url,
+    )
     return Response(
         msgspec.json.encode(document), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
     )

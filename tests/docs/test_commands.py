@@ -27,6 +27,8 @@ SESSIONS = [["README.md"], ["docs/quickstart.md", "docs/errors.md", "docs/transf
 RUN_BY = {
     ("docs/better-auth.md", "ts"): "tests/e2e/better_auth/test_recipes.py",
     ("docs/frontend.md", "ts"): "tests/browser/test_frontend.py",
+    ("docs/operations/proxies.md", "nginx"): "tests/web/test_proxies.py",
+    ("docs/operations/proxies.md", "caddy"): "tests/web/test_proxies.py",
     ("docs/sync.md", "ts"): "tests/docs/test_offline_copy.py",
     ("docs/typescript.md", "ts"): "tests/typescript/test_typed_client.py",
 }
@@ -47,6 +49,7 @@ HELD_BY = {
     ): "takes an account at Neon; test_the_address_of_the_neon_page_is_understood",
     ("docs/operations/README.md", "pip install opentelemetry"): "tests/web/test_tracing.py runs its second line",
     ("docs/operations/README.md", "scrape_configs"): "test_prometheus_is_pointed_at_the_service",
+    ("docs/operations/proxies.md", "TASKSERVICE_PUBLIC_URL="): "tests/web/test_proxies.py starts the service so",
     ("docs/typescript.md", "npm install"): "tests/typescript/test_typed_client.py runs its last line, on what "
     "test_npm_is_told_to_install_what_the_tests_use compares",
 }

@@ -138,6 +138,10 @@ BAD = {
         "ftp://a.example", "http://[::1", "[1]", "[", '{"a": 1}', "null", "https://user@a.example",
     ],
     "TASKSERVICE_CORS_ORIGIN_REGEX": ["(", "*"],
+    "TASKSERVICE_PUBLIC_URL": [
+        "example.org/todo", "/todo", "https://example.org/?x=1", "https://user:hunter2@example.org", "https://ex.org/é",
+        'https://example.org/"', "https://example.org/>", "https://example.org/a b",
+    ],
     "BETTER_AUTH_URL": [
         "auth.example", "ftp://auth.example", "https://", "https://auth.example:port", "https://auth.example:99999",
         "https://user:hunter2@auth.example", "https://:hunter2@auth.example", "https://auth.example/?x=1",

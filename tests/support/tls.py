@@ -1,4 +1,4 @@
-"""TLS in front of a PostgreSQL that has none: the embedded one is built without."""
+"""Certificates, and TLS in front of a PostgreSQL that has none: the embedded one is built without."""
 
 import asyncio
 import contextlib
@@ -54,7 +54,8 @@ async def tls_in_front_of(
         server.close()
 
 
-def _server_context(directory: Path, names: list[str]) -> ssl.SSLContext:
+def make_certificate(directory: Path, names: list[str]) -> tuple[Path, Path]:
+    """A certificate for `names` that is its own authority, and its key."""
     now = dt.datetime.now(dt.UTC)
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority of a test")])
@@ -76,7 +77,11 @@ def _server_context(directory: Path, names: list[str]) -> ssl.SSLContext:
     secret.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
+    return authority, secret
+
+
+def _server_context(directory: Path, names: list[str]) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(authority, secret)
+    context.load_cert_chain(*make_certificate(directory, names))
     context.set_alpn_protocols(["postgresql"])
     return context
