@@ -20,7 +20,6 @@ from taskservice.cli.database import MigrationCommands
 from taskservice.database.bring_up import BringUp, migrations_config
 from taskservice.database.pool import Pool
 from taskservice.database.server import DatabaseServer
-from taskservice.database.session import new_session
 from taskservice.observability.request_log import RequestLog, configure_logging, remember_cause
 from taskservice.observability.tracing import traced
 from taskservice.problems import Problem
@@ -52,7 +51,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     migrations = migrations_config(server)
     users = RegisteredUsers(settings.users_table, pool) if settings.users == "registered" else None
     bring_up = BringUp(server, pool, migrations, migrate=settings.migrate, check=users.check if users else None)
-    tasks = TaskStore(pool, new_session(server))
+    tasks = TaskStore(pool)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:

@@ -7,16 +7,13 @@ from copy import copy
 from typing import Any, Final, Protocol
 
 import msgspec
-from advanced_alchemy.repository import SQLAlchemyAsyncRepository
 from msgspec import Struct
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from taskservice.auth.tokens import Principal
 from taskservice.database.statements import Statement
 from taskservice.tasks import read_statements as read
 from taskservice.tasks import write_statements as write
 from taskservice.tasks.list_query import ListQuery
-from taskservice.tasks.models import TaskModel
 from taskservice.tasks.read_statements import Ownership
 from taskservice.tasks.schemas import Cleared, TaskCreate
 from taskservice.tasks.write_statements import Edit
@@ -67,13 +64,10 @@ class Changes(Struct, frozen=True):
     forgotten: int
 
 
-class TaskStore(SQLAlchemyAsyncRepository[TaskModel]):  # type: ignore[type-var] # SQLModel, which it supports at runtime
+class TaskStore:
     """Runs the statements of a request, each compiled once, straight on the driver's connection."""
 
-    model_type = TaskModel
-
-    def __init__(self, queries: Queries, session: AsyncSession) -> None:
-        super().__init__(session=session, auto_expunge=False, auto_refresh=False, wrap_exceptions=False)
+    def __init__(self, queries: Queries) -> None:
         self._queries = queries
 
     def within(self, transaction: Queries) -> "TaskStore":

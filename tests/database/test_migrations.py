@@ -30,7 +30,7 @@ from taskservice.database import bring_up
 from taskservice.database.bring_up import migrations_config, upgrade
 from taskservice.database.migrations import DIRECTORY, HEAD, VERSION_TABLE
 from taskservice.database.server import DatabaseServer
-from taskservice.database.session import new_engine, new_session
+from taskservice.database.session import new_engine
 from taskservice.problems import FieldError
 from taskservice.settings import load_settings
 from taskservice.tasks.bodies import Bodies
@@ -382,7 +382,7 @@ def trial(stage: Stage, postgres: ThrowawayPostgres, migrated_template: str) -> 
     """Does something with a repository and undoes it; whatever the database says to it comes out."""
     url = postgres.create_database(template=migrated_template)
     connection = stage.run(_connect(url))
-    tasks = TaskStore(Direct(connection), new_session(server_of(url)))
+    tasks = TaskStore(Direct(connection))
 
     def attempt(work: Callable[[TaskStore, Connection], Awaitable[Any]]) -> Any:
         async def within() -> Any:
@@ -556,7 +556,7 @@ async def plan(connection: Connection, sql: str, args: Sequence[Any]) -> str:
 
 @pytest.mark.parametrize(("sort", "down"), list(product(SORTS, ["", "-"])))
 async def test_an_index_serves_every_sort_on_every_page(many: Connection, sort: str, down: str) -> None:
-    tasks = TaskStore(Direct(many), new_session(server_of("postgresql://nobody@127.0.0.1:1/x")))
+    tasks = TaskStore(Direct(many))
     query = f"sort={down}{sort}&limit=100".encode()
     first = read_list_query(query, TOKEN_SURFACE, b"")
     page = await tasks.page("user 0", first)

@@ -9,8 +9,6 @@ import asyncpg
 import pytest
 
 from taskservice.auth.tokens import Principal
-from taskservice.database.server import DatabaseServer
-from taskservice.database.session import new_session
 from taskservice.database.statements import Statement
 from taskservice.tasks import read_statements, write_statements
 from taskservice.tasks.filters import CONDITIONS
@@ -55,7 +53,7 @@ async def assert_statements_keep_users_apart(alice: Caller, bob: Caller) -> None
     await bob.service.execute("UPDATE tasks SET deleted_at = now() WHERE id = $1", trashed["id"])
     async with alice.service.connection() as connection:
         recorder = Recorder(connection)
-        tasks = TaskStore(recorder, new_session(DatabaseServer(alice.service.settings)))
+        tasks = TaskStore(recorder)
         before = await stored(connection, bob)
         ids = [UUID(str(row["id"])) for row in before["tasks"]]
         await _reading(tasks, alice.user, bob.user, ids)
