@@ -103,7 +103,7 @@ class TaskController(Controller):
             location = request.app.state.settings.address(f"{_address(request).rstrip('/')}/{row['id']}")
             return _task(request, row, 201, (b"location", location.encode("ascii")))
 
-        return await self._once(key, work)
+        return await self._once(request.user.user_id, key, work)
 
     @delete("/", status_code=200)
     async def delete_all_tasks(self, request: Call) -> Answer[Cleared]:
@@ -114,7 +114,7 @@ class TaskController(Controller):
             errors.append(Invalid("one_of", message, allowed=("all",)).at("confirm", "query"))
         _refuse(errors)
         service = self.service
-        async with service.pool.transaction() as transaction:
+        async with service.pool.transaction(writer=request.user.user_id) as transaction:
             return Answer(await service.tasks.within(transaction).erase_all(request.user))
 
     @get("/trash")
@@ -143,7 +143,9 @@ class TaskController(Controller):
             return Answer(await run_batch(tasks, request.user, operations, reveals_foreign=self._reveals_foreign()))
 
         # Creations alone are one statement, which happens whole or not at all by itself.
-        return await self._once(key, work, always_transact=any(operation.create is None for operation in operations))
+        return await self._once(
+            request.user.user_id, key, work, always_transact=any(operation.create is None for operation in operations)
+        )
 
     @get("/changes")
     async def list_changes(self, request: Call) -> Answer[ChangePage]:
@@ -188,7 +190,7 @@ class TaskController(Controller):
         async def work(tasks: TaskStore) -> Answer[Imported]:
             return Answer(await import_tasks(tasks, request.user, imports, existing=existing, dry_run=dry_run))
 
-        return await self._once(key, work, always_transact=True)
+        return await self._once(request.user.user_id, key, work, always_transact=True)
 
     # ---- one task
 
@@ -244,7 +246,7 @@ class TaskController(Controller):
         async def work(tasks: TaskStore) -> Answer[Task]:
             return _task(request, await self._edit(request, edit, tasks))
 
-        return await self._once(key, work)
+        return await self._once(request.user.user_id, key, work)
 
     # ---- what the surfaces answer differently
 
@@ -284,6 +286,7 @@ class TaskController(Controller):
 
     async def _once(
         self,
+        writer: str,
         key: IdempotencyKey | None,
         work: Callable[[TaskStore], Awaitable[Answer[Answered]]],
         *,
@@ -294,9 +297,9 @@ class TaskController(Controller):
         if key is None:
             if not always_transact:
                 return await work(service.tasks)
-            async with service.pool.transaction() as transaction:
+            async with service.pool.transaction(writer=writer) as transaction:
                 return await work(service.tasks.within(transaction))
-        async with service.pool.transaction() as transaction:
+        async with service.pool.transaction(writer=writer) as transaction:
             kept = await key.first_answer(transaction)
             if kept is not None:
                 return Answer.replay(kept.status, [*kept.headers, (b"idempotency-replayed", b"true")], kept.body)

@@ -1,345 +1,225 @@
-"""The worker's one pool of PostgreSQL connections, and the one way in for every statement.
-
-asyncpg's own pool resets a connection at each return, which costs a round trip a request; nothing here leaves session
-state behind, so a connection goes back as it is.
-"""
+"""Runs every statement of the service, within its deadline, on one of the worker's connections."""
 
 import asyncio
 import contextlib
-import logging
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextvars import Context
 from time import perf_counter
+from types import TracebackType
 from typing import Any, Final
 
 import asyncpg
 
+from taskservice.database.connections import SCHEMA_GONE, Connections, left
 from taskservice.database.database_time import spent_on_database
-from taskservice.database.failures import Failure, classify, describe
-from taskservice.database.reconnect import Connect, Connection, reach
-from taskservice.problems import DatabaseUnavailable, Overloaded, Problem
+from taskservice.database.failures import Failure, classify
+from taskservice.database.reconnect import Connect, Connection
+from taskservice.database.turns import Turns
+from taskservice.problems import DatabaseUnavailable, Overloaded
 
 Record = Any
+"""An `asyncpg.Record`."""
 
-QUIET_SECONDS: Final = 30.0
-"""A connection idle for longer is asked for a sign of life: what stands in between may have dropped it unheard."""
-SIGN_OF_LIFE_SECONDS: Final = 1.0
 ATTEMPTS: Final = 3
 
-_ANSWERS: Final = (Problem, asyncpg.PostgresError)
-"""Errors after which the connection is still in step with the server."""
-_LASTING: Final = frozenset({Failure.DISCONNECTED, Failure.MISCONFIGURED})
-"""After these the connection will fail the next statement, too."""
-_SCHEMA_GONE: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)
-"""Our statements are fixed, so these say that the database is not the one that was looked at when we started."""
 
-log: Final = logging.getLogger(__name__)
+def margin(deadline: float) -> float:
+    """The part of the deadline that is kept for hearing how a write ended."""
+    return min(0.5, deadline / 5)
 
 
-class Outage:
-    """From the first connection that could not be made to the next one that could."""
+def server_limit(deadline: float) -> float:
+    """The server's limit for one statement, in seconds. It ends before the deadline.
 
-    def __init__(self) -> None:
-        self.since: Final = perf_counter()
-        self.failure = Failure.DISCONNECTED
-        self.said: str | None = None
+    If both ended together, a write that was answered 503 could still be committed a moment later.
+    """
+    return deadline - margin(deadline)
 
 
 class Pool:
-    """Connections, lent to one user at a time, last in first out."""
+    """Where statements run. Raises `DatabaseUnavailable` or `Overloaded` within the deadline if they cannot.
+
+    `writer` is the user whose tasks are written: one user's writers take turns before they take a connection.
+    """
 
     def __init__(self, connect: Connect, *, size: int, deadline: float) -> None:
-        self._connect = connect
-        self._size = size
+        self._connections = Connections(connect, size=size, deadline=deadline)
+        self._turns = Turns()
+        self._margin = margin(deadline)
+        self._late = server_limit(deadline) + self._margin / 2
         self.deadline: Final = deadline
-        self._idle: list[tuple[Connection, float]] = []
-        self._open = 0
-        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
-        self._outage: Outage | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._closed = False
         self.serving = False
-        """Set once the schema is known to be there; until then requests are turned away at once."""
+        """Set once the schema has been checked; until then requests are refused at once."""
         self.on_schema_gone: Callable[[], None] = lambda: None
-        self.errors: dict[str, int] = {}
-        """How often the database failed, by kind; read by the metrics."""
+        self.errors = self._connections.errors
+        """How often the database failed, by kind."""
 
     @property
     def in_use(self) -> int:
-        return self._open - len(self._idle)
+        return self._connections.in_use
 
     @property
     def idle(self) -> int:
-        return len(self._idle)
+        return self._connections.idle
 
     @property
     def waiting(self) -> int:
-        return sum(not waiter.done() for waiter in self._waiting)
+        """How many wait for a connection, or for their turn to write."""
+        return self._connections.waiting + self._turns.waiting
 
-    # ---- statements
-
-    async def fetch(self, sql: str, args: Sequence[Any], *, repeatable: bool = False) -> list[Record]:
+    async def fetch(
+        self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
+    ) -> list[Record]:
         """Run one statement on its own, in one round trip.
 
-        Raises `DatabaseUnavailable` or `Overloaded` within the deadline when the database cannot answer. Only a
-        `repeatable` one (a read) is sent again after a connection broke under it: what became of a write is unknown.
+        Only a `repeatable` one (a read) is sent again after a connection broke under it: whether a write took effect
+        is unknown then.
         """
-        spent = spent_on_database.get()
-        started = perf_counter()
-        until = started + self.deadline
         attempts = ATTEMPTS
-        try:
+        async with _Unit(self, writer) as until:
             while True:
                 attempts -= 1
-                connection = await self._checkout(until)
                 try:
-                    rows: list[Record] = await connection.fetch(sql, *args, timeout=_left(until))
-                except BaseException as error:
-                    failure = self._take_back(connection, error)
+                    async with self._connections.lent(until) as connection:
+                        if repeatable or left(until) >= self._late:
+                            rows: list[Record] = await connection.fetch(sql, *args, timeout=left(until))
+                            return rows
+                        # This write has waited for so long that the server's limit would end after the deadline. In a
+                        # transaction it cannot take effect without its COMMIT.
+                        await connection.execute("BEGIN", timeout=left(until))
+                        async with self._committing(connection, until) as transaction:
+                            return await transaction.fetch(sql, args)
+                except Exception as error:
+                    failure = self._failure(error)
                     if failure is None:
                         raise
                     again = failure is Failure.TRANSIENT or (repeatable and failure is Failure.DISCONNECTED)
-                    if again and attempts and perf_counter() < until:
-                        continue
-                    raise self._unavailable(failure) from error
-                self._return(connection)
-                return rows
-        finally:
-            if spent is not None:
-                spent.database_seconds += perf_counter() - started
+                    if not again or not attempts or perf_counter() >= until:
+                        raise self._unavailable(failure) from error
 
-    async def fetchrow(self, sql: str, args: Sequence[Any], *, repeatable: bool = False) -> Record | None:
-        rows = await self.fetch(sql, args, repeatable=repeatable)
+    async def fetchrow(
+        self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
+    ) -> Record | None:
+        rows = await self.fetch(sql, args, repeatable=repeatable, writer=writer)
         return rows[0] if rows else None
 
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator["Transaction"]:
+    async def transaction(self, *, writer: str | None = None) -> AsyncIterator["Transaction"]:
         """Several statements, all or nothing: committed at the end of the block, rolled back when it raises.
 
-        Retried by nobody: whether a COMMIT arrived cannot be known when its answer is lost.
+        Never repeated: whether a COMMIT took effect cannot be known when its answer is lost.
         """
-        spent = spent_on_database.get()
-        started = perf_counter()
-        until = started + self.deadline
-        connection = await self._begin(until)
+        async with _Unit(self, writer) as until:
+            try:
+                connection = await self._begin(until)
+                try:
+                    async with self._committing(connection, until) as transaction:
+                        yield transaction
+                except BaseException as error:
+                    self._connections.take_back(connection, error)
+                    raise
+                self._connections.take_back(connection)
+            except Exception as error:
+                failure = self._failure(error)
+                if failure is None:
+                    raise
+                raise self._unavailable(failure) from error
+
+    @contextlib.asynccontextmanager
+    async def _committing(self, connection: Connection, until: float) -> AsyncIterator["Transaction"]:
+        """Within an open transaction: commit at the end of the block, roll back when it raises."""
         transaction = Transaction(connection, until)
         try:
             yield transaction
-            await transaction.run("COMMIT")
-        except BaseException as error:
-            if isinstance(error, _ANSWERS) and not connection.is_closed():
-                try:
-                    await connection.execute("ROLLBACK", timeout=_left(until))
-                except Exception:  # noqa: BLE001 (the first error counts; the server rolls back what is not committed)
-                    connection.terminate()
-            failure = self._take_back(connection, error)
-            if failure is None:
-                raise
-            raise self._unavailable(failure) from error
-        else:
-            self._return(connection)
-        finally:
-            if spent is not None:
-                spent.database_seconds += perf_counter() - started
+            await transaction.commit(self._margin / 2)
+        except Exception as error:
+            if not isinstance(error, TimeoutError) and not connection.is_closed():
+                # The first error counts; if this fails too, the connection ends and the server rolls back.
+                with contextlib.suppress(Exception):
+                    await connection.execute("ROLLBACK", timeout=left(until))
+            raise
 
     async def _begin(self, until: float) -> Connection:
         """A connection with an open transaction. One that breaks before anything was done is replaced."""
         attempts = ATTEMPTS
         while True:
             attempts -= 1
-            connection = await self._checkout(until)
+            connection = await self._connections.lend(until)
             try:
-                await connection.execute("BEGIN", timeout=_left(until))
+                await connection.execute("BEGIN", timeout=left(until))
             except BaseException as error:
-                failure = self._take_back(connection, error)
-                if failure is None:
+                self._connections.take_back(connection, error)
+                broken = isinstance(error, Exception) and classify(error) is Failure.DISCONNECTED
+                if not broken or not attempts or perf_counter() >= until:
                     raise
-                if failure is Failure.DISCONNECTED and attempts and perf_counter() < until:
-                    continue
-                raise self._unavailable(failure) from error
-            return connection
+            else:
+                return connection
 
-    def _take_back(self, connection: Connection, error: BaseException) -> Failure | None:
-        """The connection returns, or ends if it is of no more use; what the error means for the request."""
-        failure = classify(error)
-        if isinstance(error, _SCHEMA_GONE):
-            self.on_schema_gone()
-            failure = Failure.MISCONFIGURED
-        in_order = isinstance(error, _ANSWERS) and failure not in _LASTING and not connection.is_closed()
-        if in_order and not connection.is_in_transaction():
-            self._return(connection)
-            return failure
-        if failure is not None:
-            # Whatever happened to this connection may have happened to all.
-            self._idle = [(idle, 0.0) for idle, _ in self._idle]
-        if isinstance(error, TimeoutError):
-            self._in_background(self._dismiss(connection))
-        else:
-            self._drop(connection)
-        return failure
+    async def lend(self, deadline: float | None = None) -> "LentConnection":
+        """A connection for one unit of work of SQLAlchemy (`async_creator`): to close it is to give it back.
 
-    # ---- connections
+        It is terminated after `deadline` seconds, by default the pool's.
+        """
+        self.check_serving()
+        seconds = deadline or self.deadline
+        connection = await self._connections.lend(perf_counter() + min(seconds, self.deadline))
+        return LentConnection(connection, self._connections, seconds)
 
-    async def _checkout(self, until: float) -> Connection:
+    def check_serving(self) -> None:
         if not self.serving:
             raise DatabaseUnavailable("The database is not ready yet")
-        while True:
-            while self._idle:
-                connection, since = self._idle.pop()
-                if connection.is_closed():
-                    self._open -= 1
-                elif perf_counter() - since < QUIET_SECONDS or await self._shows_life(connection):
-                    return connection
-            if self._open < self._size and self._outage is None:
-                made = await self._open_one(until)
-            else:
-                made = await self._wait_for_one(until)
-            if made is not None:
-                return made
 
-    async def _shows_life(self, connection: Connection) -> bool:
+    async def take_turn(self, writer: str, until: float) -> None:
         try:
-            await connection.fetch("SELECT 1", timeout=min(SIGN_OF_LIFE_SECONDS, self.deadline / 4))
-        except BaseException as error:
-            self._drop(connection)
-            if not isinstance(error, Exception):
-                raise
-            # Those that have been quiet for longer would each take as long to find out about.
-            now = perf_counter()
-            quiet = [idle for idle, since in self._idle if now - since >= QUIET_SECONDS]
-            self._idle = [(idle, since) for idle, since in self._idle if now - since < QUIET_SECONDS]
-            for idle in quiet:
-                self._drop(idle)
-            return False
-        return True
-
-    async def _open_one(self, until: float) -> Connection | None:
-        """None: it could not be had, and an outage has begun."""
-        self._open += 1
-        try:
-            async with asyncio.timeout(_left(until)):
-                return await self._connect(_left(until))
-        except BaseException as error:
-            self._open -= 1
-            if not isinstance(error, Exception):
-                self._wake_one()
-                raise
-            if self._outage is None:
-                self._outage = Outage()
-                self._in_background(self._heal(self._outage))
-                self._wake_all()  # in an outage they may wait for as long as they have
-            self._say(self._outage, error)
-            return None
-
-    async def _wait_for_one(self, until: float) -> Connection | None:
-        """A connection that somebody returned; None: look again, something has changed."""
-        if self._outage is not None and perf_counter() - self._outage.since > self.deadline:
-            raise self._unavailable(self._outage.failure)  # that long nobody else needs to wait
-        # Whoever gets a connection at the last moment could do nothing with it, and then nobody is served any more.
-        patience = _left(until) if self._outage is not None else _left(until) / 2
-        waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
-        try:
-            async with asyncio.timeout(patience):
-                return await waiter
-        except BaseException as error:
-            if waiter.done() and not waiter.cancelled():
-                given = waiter.result()
-                if given is not None:
-                    self._return(given)
-                else:
-                    self._wake_one()
-            if not isinstance(error, TimeoutError):
-                raise
-            if self._outage is not None:
-                raise self._unavailable(self._outage.failure) from None
-            self._count("pool_exhausted")
+            # As for a connection: who gets a turn at the last moment can do nothing with it.
+            await self._turns.take(writer, left(until) / 2)
+        except TimeoutError:
+            self._connections.count("turn_timeout")
             raise Overloaded from None
 
-    def _return(self, connection: Connection) -> None:
-        if self._closed or connection.is_closed():
-            self._drop(connection)
-            return
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(connection)
-                return
-        self._idle.append((connection, perf_counter()))
+    def leave_turn(self, writer: str) -> None:
+        self._turns.leave(writer)
 
-    def _drop(self, connection: Connection) -> None:
-        connection.terminate()
-        self._open -= 1
-        self._wake_one()
-
-    async def _dismiss(self, connection: Connection) -> None:
-        """End it in good order: asyncpg tells the server to stop working on what nobody waits for any more."""
-        try:
-            await connection.close(timeout=SIGN_OF_LIFE_SECONDS)
-        except Exception:  # noqa: BLE001, S110 (it ends in any case)
-            pass
-        finally:
-            self._drop(connection)
-
-    def _wake_one(self) -> None:
-        """A place became free: somebody who waits may open a connection."""
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
-
-    def _wake_all(self) -> None:
-        for _ in range(len(self._waiting)):
-            self._wake_one()
-
-    # ---- outages
-
-    async def _heal(self, outage: Outage) -> None:
-        connection = await reach(self._connect, lambda error: self._say(outage, error))
-        log.warning("the database is back after %.1f seconds", perf_counter() - outage.since)
-        self._outage = None
-        if self._open < self._size:
-            self._open += 1
-            self._return(connection)
-        else:
-            connection.terminate()
-        self._wake_all()
-
-    def _say(self, outage: Outage, error: Exception) -> None:
-        """Each trouble once in an outage, however many requests meet it."""
-        outage.failure = classify(error, connecting=True) or Failure.DISCONNECTED
-        self._count(outage.failure.value)
-        said = describe(error)
-        if said != outage.said:
-            outage.said = said
-            level = logging.ERROR if outage.failure is Failure.MISCONFIGURED else logging.WARNING
-            log.log(level, "no connection to the database, trying again: %s", said)
+    def _failure(self, error: Exception) -> Failure | None:
+        """What the error says about the database; None if it is no failure of the database."""
+        if isinstance(error, SCHEMA_GONE):
+            self.on_schema_gone()
+            return Failure.MISCONFIGURED
+        return classify(error)
 
     def _unavailable(self, failure: Failure) -> DatabaseUnavailable:
-        self._count(failure.value)
+        self._connections.count(failure.value)
         return DatabaseUnavailable()
-
-    def _count(self, kind: str) -> None:
-        self.errors[kind] = self.errors.get(kind, 0) + 1
-
-    def _in_background(self, work: Any) -> None:
-        # In a context of its own: what it says and waits for is not the doing of the request that began it.
-        task = asyncio.get_running_loop().create_task(work, context=Context())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
         """Idle connections end now, lent ones when they come back."""
-        self._closed = True
-        for task in list(self._tasks):
-            task.cancel()
-        while self._idle:
-            connection, _ = self._idle.pop()
-            with contextlib.suppress(Exception):
-                await connection.close(timeout=SIGN_OF_LIFE_SECONDS)
-            self._drop(connection)
+        await self._connections.close()
+
+
+class _Unit:
+    """The frame of one unit of work: its deadline, its writer's turn, and the time that the request waits for it."""
+
+    __slots__ = ("_pool", "_started", "_writer")
+
+    def __init__(self, pool: Pool, writer: str | None) -> None:
+        self._pool = pool
+        self._writer = writer
+
+    async def __aenter__(self) -> float:
+        self._started = perf_counter()
+        self._pool.check_serving()
+        until = self._started + self._pool.deadline
+        if self._writer is not None:
+            await self._pool.take_turn(self._writer, until)
+        return until
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._pool.leave_turn(self._writer)
+        spent = spent_on_database.get()
+        if spent is not None:
+            spent.database_seconds += perf_counter() - self._started
 
 
 class Transaction:
@@ -351,17 +231,58 @@ class Transaction:
         self._connection = connection
         self._until = until
 
-    async def fetch(self, sql: str, args: Sequence[Any], *, repeatable: bool = False) -> list[Record]:
-        rows: list[Record] = await self._connection.fetch(sql, *args, timeout=_left(self._until))
+    async def fetch(
+        self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
+    ) -> list[Record]:
+        """As the pool's. What is said about repeating and turns counts for the transaction as a whole."""
+        rows: list[Record] = await self._connection.fetch(sql, *args, timeout=left(self._until))
         return rows
 
-    async def fetchrow(self, sql: str, args: Sequence[Any], *, repeatable: bool = False) -> Record | None:
+    async def fetchrow(
+        self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
+    ) -> Record | None:
         rows = await self.fetch(sql, args)
         return rows[0] if rows else None
 
-    async def run(self, command: str) -> None:
-        await self._connection.execute(command, timeout=_left(self._until))
+    async def commit(self, seconds: float) -> None:
+        """Not with less than `seconds` left: nobody would hear whether it took effect."""
+        remaining = left(self._until)
+        if remaining < seconds:
+            raise TimeoutError("too late to commit")
+        await self._connection.execute("COMMIT", timeout=remaining)
 
 
-def _left(until: float) -> float:
-    return max(until - perf_counter(), 0.001)
+class LentConnection:
+    """An `asyncpg.Connection` that goes back to the pool when SQLAlchemy closes it, and ends at its deadline."""
+
+    def __init__(self, connection: Connection, connections: Connections, seconds: float) -> None:
+        self._connection: Connection | None = connection
+        self._connections = connections
+        self._expiry = asyncio.get_running_loop().call_later(seconds, connection.terminate)
+
+    def __getattr__(self, name: str) -> Any:
+        if self._connection is None:
+            raise asyncpg.InterfaceError("connection is closed: it has gone back to the pool")
+        return getattr(self._connection, name)
+
+    async def set_type_codec(self, *_: Any, **__: Any) -> None:
+        """SQLAlchemy wants JSON as text, which is what the connection does already.
+
+        A codec of its own would make the connection forget the prepared statements of requests.
+        """
+
+    def is_closed(self) -> bool:
+        return self._connection is None or self._connection.is_closed()
+
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 (asyncpg's own)
+        """SQLAlchemy gives a timeout when it gives the connection up, and none when the work has ended well."""
+        self._give_back(None if timeout is None else TimeoutError())
+
+    def terminate(self) -> None:
+        self._give_back(asyncpg.InterfaceError("terminated"))
+
+    def _give_back(self, error: Exception | None) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._expiry.cancel()
+            self._connections.take_back(connection, error)

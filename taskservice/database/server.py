@@ -10,6 +10,7 @@ from typing import Any, Final
 import asyncpg
 
 from taskservice.database.failures import blame
+from taskservice.database.pool import server_limit
 from taskservice.database.reconnect import CONNECT_SECONDS
 from taskservice.database.url import ConnectionTarget, read_database_url
 from taskservice.settings import Settings
@@ -109,11 +110,12 @@ class DatabaseServer:
 
     def session(self) -> dict[str, str]:
         """Server settings that end on the server what nobody waits for any more."""
-        milliseconds = str(int(self._settings.database_deadline * 1000))
+        deadline = self._settings.database_deadline
+        milliseconds = str(int(server_limit(deadline) * 1000))
         return {
             "statement_timeout": milliseconds,
             "lock_timeout": milliseconds,
-            "idle_in_transaction_session_timeout": str(int(milliseconds) * 2),
+            "idle_in_transaction_session_timeout": str(int(deadline * 2000)),
             "timezone": "UTC",
         }
 

@@ -31,7 +31,7 @@ from taskservice.database.failures import Failure
 
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"})
-DATABASE_ERRORS: Final = (*(failure.value for failure in Failure), "pool_exhausted")
+DATABASE_ERRORS: Final = (*(failure.value for failure in Failure), "pool_exhausted", "turn_timeout")
 """Told from the start, as 0: a rate cannot see a series' first step."""
 UNMATCHED: Final = "unmatched"
 OTHER: Final = "other"

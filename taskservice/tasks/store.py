@@ -27,8 +27,12 @@ _encode: Final = msgspec.json.Encoder().encode
 class Queries(Protocol):
     """Where statements run: the pool, or a transaction on one of its connections."""
 
-    async def fetch(self, sql: str, args: Sequence[Any], *, repeatable: bool = False) -> list[Any]: ...
-    async def fetchrow(self, sql: str, args: Sequence[Any], *, repeatable: bool = False) -> Any | None: ...
+    async def fetch(
+        self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
+    ) -> list[Any]: ...
+    async def fetchrow(
+        self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
+    ) -> Any | None: ...
 
 
 class Edited(Struct, frozen=True):
@@ -132,7 +136,7 @@ class TaskStore:
         args = write.CREATE.args(
             rows=_encode(records).decode(), user_id=author.user_id, email=author.email, name=author.name
         )
-        written = await self._queries.fetch(write.CREATE.sql, args)
+        written = await self._queries.fetch(write.CREATE.sql, args, writer=author.user_id)
         return written if len(written) == 1 else sorted(written, key=lambda row: row["revision"])
 
     async def edit(self, owner: str, edits: Sequence[Edit]) -> dict[int, Edited]:
@@ -151,7 +155,7 @@ class TaskStore:
 
     async def _decide(self, statement: Statement, owner: str, records: list[dict[str, Any]]) -> dict[int, Edited]:
         args = statement.args(rows=_encode(records).decode(), user_id=owner)
-        rows = await self._queries.fetch(statement.sql, args)
+        rows = await self._queries.fetch(statement.sql, args, writer=owner)
         return {row["position"]: Edited(row["matched"], row) for row in rows}
 
     async def erase_all(self, author: Principal) -> Cleared:

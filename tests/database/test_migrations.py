@@ -366,11 +366,15 @@ class Direct:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def fetch(self, sql: str, args: Sequence[Any], *, repeatable: bool = False) -> list[Any]:
+    async def fetch(
+        self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
+    ) -> list[Any]:
         found: list[Any] = await self._connection.fetch(sql, *args)
         return found
 
-    async def fetchrow(self, sql: str, args: Sequence[Any], *, repeatable: bool = False) -> Any:
+    async def fetchrow(
+        self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
+    ) -> Any:
         return await self._connection.fetchrow(sql, *args)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from bench.reliability.database import KillablePostgres
 from bench.reliability.wire import Wire
-from taskservice.database import pool as pools
+from taskservice.database import connections as pools
 from taskservice.database.pool import Pool
 from taskservice.problems import DatabaseUnavailable, Overloaded
 
@@ -93,7 +93,7 @@ async def test_an_outage_is_one_tasks_business_and_two_lines_in_the_log(
     pool: Pool, wire: Wire, connecting: Connecting, caplog: pytest.LogCaptureFixture
 ) -> None:
     await fill(pool)
-    caplog.set_level(logging.INFO, "taskservice.database.pool")
+    caplog.set_level(logging.INFO, "taskservice.database.connections")
     wire.cut()
     await asyncio.sleep(0.1)
     before = connecting.attempts
@@ -103,7 +103,7 @@ async def test_an_outage_is_one_tasks_business_and_two_lines_in_the_log(
     await wire.mend()
     rows = await asyncio.gather(*asking)
     assert all(row[0][0] == 1 for row in rows)
-    said = [record.getMessage() for record in caplog.records if record.name == "taskservice.database.pool"]
+    said = [record.getMessage() for record in caplog.records if record.name == "taskservice.database.connections"]
     assert len(said) == 2
     assert said[0].startswith("no connection to the database, trying again: ")
     assert said[1].startswith("the database is back after ")

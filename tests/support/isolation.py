@@ -34,12 +34,16 @@ class Recorder:
         self._connection = connection
         self.ran: set[str] = set()
 
-    async def fetch(self, sql: str, args: Sequence[Any], *, repeatable: bool = False) -> list[Any]:
+    async def fetch(
+        self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
+    ) -> list[Any]:
         self.ran.add(sql)
         found: list[Any] = await self._connection.fetch(sql, *args)
         return found
 
-    async def fetchrow(self, sql: str, args: Sequence[Any], *, repeatable: bool = False) -> Any:
+    async def fetchrow(
+        self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
+    ) -> Any:
         self.ran.add(sql)
         return await self._connection.fetchrow(sql, *args)
 

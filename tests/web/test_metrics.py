@@ -101,7 +101,7 @@ async def test_the_pool_and_its_failures_are_told(watched: Watched) -> None:
     }
     assert [value for _, value in series["taskservice_database_waiting"]] == [0]
     errors = {labels["kind"]: value for labels, value in series["taskservice_database_errors_total"]}
-    assert set(errors) == {*(failure.value for failure in Failure), "pool_exhausted"}
+    assert set(errors) == {*(failure.value for failure in Failure), "pool_exhausted", "turn_timeout"}
     assert errors["disconnected"] >= 1
 
 
