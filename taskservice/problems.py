@@ -276,6 +276,11 @@ class InternalError(Problem):
         super().__init__("An unexpected error happened; it was logged under this request id")
 
 
+class UnknownTransferCoding(Problem):
+    status, code, title = 501, "unknown-transfer-coding", "Unknown transfer coding"
+    remedy = "Send the body with `Content-Length`, or with `Transfer-Encoding: chunked` and no other coding."
+
+
 class Unavailable(Problem):
     """Something the service needs is away; the client is told when to come back."""
 

@@ -59,7 +59,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._state = State()
         if origins is not None:
-            self._state.marks = origins.marks
+            self._state.cors_headers = origins.marks
         self.server_state = self._state
         self._drain_seconds = drain_seconds
         self._beat = beat

@@ -1,0 +1,44 @@
+"""What the head of a request may be, beyond what the parser checks."""
+
+from typing import Final
+
+from taskservice.problems import BadRequest, HeadersTooLarge, Problem, UnknownTransferCoding, UriTooLong
+
+URL_MAX: Final = 8 * 1024
+HEAD_MAX: Final = 16 * 1024
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def problem_of_head(url: bytes, headers: Headers, version: str, protocol: bytes) -> Problem | None:
+    """Why a request is refused at its head; None: it is not. Strips the blanks that the parser leaves after values."""
+    size, hosts, coding = len(url), 0, b""
+    for index, (name, value) in enumerate(headers):
+        size += len(name) + len(value) + 4
+        if name == b"host":
+            hosts += 1
+        elif name == b"transfer-encoding":
+            coding = value
+        if value[-1:] in {b" ", b"\t"}:
+            headers[index] = (name, value.rstrip(b" \t"))
+    if len(url) > URL_MAX:
+        return UriTooLong()
+    if size > HEAD_MAX:
+        return HeadersTooLarge()
+    if version not in {"1.1", "1.0"} or protocol in {b"RTSP", b"ICE/"}:
+        return BadRequest("Only HTTP/1.1 and HTTP/1.0 are understood")
+    if hosts > 1 or (not hosts and version == "1.1"):
+        return BadRequest("A request has exactly one Host header")
+    if coding and coding.strip().lower() != b"chunked":
+        return UnknownTransferCoding()
+    return None
+
+
+def upgrade_body_length(headers: Headers) -> int:
+    """How long the body of a request to upgrade is. The parser takes it for data of the other protocol."""
+    for name, value in headers:
+        if name == b"transfer-encoding":
+            raise UnknownTransferCoding("A request to upgrade has a body with Content-Length, or none")
+        if name == b"content-length":
+            return int(value)
+    return 0
