@@ -5,11 +5,13 @@ import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import asyncpg
 
 from taskservice.database.failures import blame
+from taskservice.database.hosts import connect_to_any
 from taskservice.database.pool import server_limit
 from taskservice.database.reconnect import CONNECT_SECONDS
 from taskservice.database.url import ConnectionTarget, read_database_url
@@ -23,9 +25,18 @@ async def open_connection(
     session: Mapping[str, str] | None = None,
     timeout: float = CONNECT_SECONDS,  # noqa: ASYNC109 (the driver's own)
 ) -> Any:
-    """A connection of asyncpg. Raises what it raises, with a word about whose fault it is."""
+    """A connection of asyncpg, to the host that takes writes if there are several.
+
+    Raises what asyncpg raises, marked with the variable that named the target.
+    """
+
+    async def connect(host: ConnectionTarget) -> Any:
+        return await asyncpg.connect(**{**host.asyncpg_arguments(session), "timeout": timeout})
+
     try:
-        return await asyncpg.connect(**{**target.asyncpg_arguments(session), "timeout": timeout})
+        if target.other_hosts:
+            return await connect_to_any({host.address: partial(connect, host) for host in target.hosts})
+        return await connect(target)
     except Exception as error:
         blame(error, target.variable)
         raise

@@ -1,10 +1,10 @@
-"""What a database URL means: every form a provider prints, to the exact arguments of a connection.
+"""Reads a database URL, in every form that a provider prints, into the arguments of a connection.
 
-Pure, apart from reading the certificates a URL names. Three things libpq, SQLAlchemy and asyncpg each do otherwise:
+Reads nothing but the certificates that a URL names. Three rules differ from those of libpq, SQLAlchemy and asyncpg:
 
 - `sslmode=require` verifies the certificate and the host name, as `verify-full` does; `no-verify` encrypts only.
 - A transaction-mode pooler is recognised by its address, because prepared statements through one give wrong rows.
-- What cannot be honoured is refused with the name of the variable and the key. No message contains the password.
+- An option that cannot be honoured is refused; the message names variable and key. No message contains the password.
 """
 
 import getpass
@@ -45,6 +45,10 @@ class ConnectionTarget:
     direct_tls: bool = False
     application_name: str = APPLICATION_NAME
     connect_timeout: float | None = None
+    other_hosts: tuple[tuple[str, int], ...] = ()
+    """Where else the same database may be found: after a failover another one of them takes writes."""
+    must_take_writes: bool = False
+    """Whether to refuse a server that is read-only: with several hosts, or as `target_session_attrs` says."""
     pooled: bool = False
     direct_target: "ConnectionTarget | None" = None
     variable: str = field(default="DATABASE_URL", compare=False)
@@ -56,14 +60,30 @@ class ConnectionTarget:
         return self.direct_target if self.pooled else self
 
     @property
+    def hosts(self) -> tuple["ConnectionTarget", ...]:
+        """One target for each host."""
+        others = [replace(self, host=host, port=port, other_hosts=()) for host, port in self.other_hosts]
+        return (replace(self, other_hosts=()), *others)
+
+    @property
     def is_socket(self) -> bool:
         return self.host.startswith("/")
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether the provider suspends the database when no query comes."""
+        return _is_neon(self.host)
+
+    @property
+    def address(self) -> str:
+        """For messages."""
+        return self.host if self.is_socket else f"{_bracketed(self.host)}:{self.port}"
 
     @property
     def redacted(self) -> str:
         """For logs and `doctor`."""
         secret = "" if self.password is None else ":***"
-        where = "" if self.is_socket else f"{_bracketed(self.host)}:{self.port}"
+        where = "" if self.is_socket else ",".join(host.address for host in self.hosts)
         query = f"?host={self.host}" if self.is_socket else ""
         return f"postgresql://{quote(self.user)}{secret}@{where}/{quote(self.database)}{query}"
 
@@ -84,6 +104,8 @@ class ConnectionTarget:
             "direct_tls": self.direct_tls,
             "server_settings": {**settings, "application_name": self.application_name},
         }
+        if self.must_take_writes:
+            arguments["target_session_attrs"] = "read-write"
         if self.connect_timeout is not None:
             arguments["timeout"] = self.connect_timeout
         if self.pooled:
@@ -121,6 +143,8 @@ def _is_neon(host: str) -> bool:
 
 
 def _derived_direct(target: ConnectionTarget) -> ConnectionTarget | None:
+    if target.other_hosts:
+        return None
     first, dot, rest = target.host.partition(".")
     if first.endswith("-pooler") and _is_neon(target.host):
         return replace(target, host=first.removesuffix("-pooler") + dot + rest, pooled=False)
@@ -152,22 +176,19 @@ class _Reader:
         keys = self._keys(query)
         userinfo, _, address = authority.rpartition("@")
         user, colon, password = userinfo.partition(":")
-        host, port = self._address(address)
-        host = keys.pop("host", "") or host
-        port = self._whole_number("port", keys.pop("port", "")) or port or DEFAULT_PORT
-        if not host:
-            raise self.bad("names no host")
-        if "," in host:
-            raise self.bad("names several hosts; one is needed")
+        first, *others = hosts = self._hosts(address, keys)
         user = keys.pop("user", "") or self._decoded(user, "user") or self._own_name()
         secret = keys.pop("password", None) or (self._decoded(password, "password") if colon else None)
-        encryption, direct_tls = self._encryption(keys, host)
+        encryption, direct_tls = self._encryption(keys, [host for host, _ in hosts])
         for prismas in ("connection_limit", "pool_timeout"):  # printed for it beside `pgbouncer`; about its own pool
             keys.pop(prismas, None)
         says_pooler = self._choice(keys, "pgbouncer", "false", "true") == "true"  # Supabase prints it for Prisma
+        wanted = self._choice(keys, "target_session_attrs", "any", "read-write", "primary")
         target = ConnectionTarget(
-            host=host,
-            port=port,
+            host=first[0],
+            port=first[1],
+            other_hosts=tuple(others),
+            must_take_writes=bool(others) or wanted != "any",
             user=user,
             password=secret,
             database=keys.pop("dbname", "") or self._decoded(path, "database") or user,
@@ -176,7 +197,7 @@ class _Reader:
             application_name=keys.pop("application_name", "") or APPLICATION_NAME,
             # libpq: zero means for ever, which here the request's deadline limits anyway.
             connect_timeout=self._whole_number("connect_timeout", keys.pop("connect_timeout", "")) or None,
-            pooled=says_pooler or _is_pooler(host, port) if pooler == "auto" else pooler == "true",
+            pooled=says_pooler or any(_is_pooler(*host) for host in hosts) if pooler == "auto" else pooler == "true",
             variable=self.variable,
         )
         self._refuse(keys)
@@ -190,6 +211,22 @@ class _Reader:
         if "@" in tail:
             raise self.bad("a '/' or '?' in the password must be written %2F or %3F")
         return authority, path, query
+
+    def _hosts(self, address: str, keys: dict[str, str]) -> list[tuple[str, int]]:
+        """Each host with its port. libpq's `host` and `port` keys win; one port counts for all hosts."""
+        read = [self._address(each) for each in address.split(",")]
+        hosts, ports = [host for host, _ in read], [port for _, port in read]
+        if "host" in keys:
+            hosts = keys.pop("host").split(",")
+            ports = ports if len(ports) == len(hosts) else ports[:1]
+        if "port" in keys:
+            ports = [self._whole_number("port", port) for port in keys.pop("port").split(",")]
+        if len(ports) not in (1, len(hosts)):
+            raise self.bad(f"names {len(hosts)} hosts and {len(ports)} ports")
+        if not all(hosts):
+            raise self.bad("names no host" if not any(hosts) else "has an empty name among its hosts")
+        ports = ports * len(hosts) if len(ports) == 1 else ports
+        return [(host, port or DEFAULT_PORT) for host, port in zip(hosts, ports, strict=True)]
 
     def _address(self, address: str) -> tuple[str, int]:
         found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^:\[\]]*))(?::(.*))?", address)
@@ -240,7 +277,7 @@ class _Reader:
             raise self.bad(f"{key} must be one of {', '.join(filter(None, allowed))}")
         return value
 
-    def _encryption(self, keys: dict[str, str], host: str) -> tuple[Encryption, bool]:
+    def _encryption(self, keys: dict[str, str], hosts: list[str]) -> tuple[Encryption, bool]:
         synonym = keys.pop("ssl", "")
         if synonym:
             keys.setdefault("sslmode", SSL_SYNONYMS.get(synonym.lower(), synonym))
@@ -249,13 +286,13 @@ class _Reader:
         binding = self._choice(keys, "channel_binding", "prefer", "disable", "require")
         negotiation = self._choice(keys, "sslnegotiation", "postgres", "direct")
         direct_tls = negotiation == "direct"
-        if host.startswith("/"):
+        if all(host.startswith("/") for host in hosts):
             if mode in VERIFIED or direct_tls:
                 raise self.bad("asks for TLS on a Unix socket, which PostgreSQL does not do")
             return False, False
         if not mode:
             # Channel binding, which asyncpg lacks, is about being sure of the server; so is a verified certificate.
-            sure = root or direct_tls or binding == "require" or _is_neon(host)
+            sure = root or direct_tls or binding == "require" or any(map(_is_neon, hosts))
             mode = "require" if sure else "prefer"
         if (root or direct_tls) and mode not in (*VERIFIED, "no-verify"):
             raise self.bad(f"{'sslrootcert' if root else 'sslnegotiation=direct'} needs sslmode=require or verify-full")

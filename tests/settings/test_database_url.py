@@ -181,6 +181,29 @@ class TestEncryption:
         assert context.verify_mode is ssl.CERT_NONE
 
 
+class TestSeveralHosts:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgres://u@H1:5432,h2:5433/d",
+            "postgres://u@h1,h2:5433/d?target_session_attrs=read-write",
+            "postgres://u@/d?host=h1,h2&port=5432,5433",
+        ],
+    )
+    def test_each_has_its_port_and_the_one_that_takes_writes_is_wanted(self, url: str) -> None:
+        target = read_database_url(url)
+        assert [(host.host, host.port) for host in target.hosts] == [("h1", 5432), ("h2", 5433)]
+        assert all(host.asyncpg_arguments()["target_session_attrs"] == "read-write" for host in target.hosts)
+        assert target.redacted == "postgresql://u@h1:5432,h2:5433/d"
+
+    def test_one_port_counts_for_all(self) -> None:
+        assert {host.port for host in read_database_url("postgres://u@/d?host=h1,h2&port=7").hosts} == {7}
+
+    def test_one_host_takes_whoever_answers_unless_the_url_asks_for_a_primary(self) -> None:
+        assert "target_session_attrs" not in read_database_url("postgres://u@h/d").asyncpg_arguments()
+        assert read_database_url("postgres://u@h/d?target_session_attrs=primary").must_take_writes
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("url", "says"),
@@ -189,7 +212,12 @@ class TestRefusals:
             ("hunter2", "must begin with postgresql://"),
             ("", "must begin with postgresql://"),
             ("postgres://u:hunter2@/d", "names no host"),
-            ("postgres://u:hunter2@a,b/d", "several hosts"),
+            ("postgres://u:hunter2@a,,b/d", "an empty name among its hosts"),
+            ("postgres://u:hunter2@a,b,c/d?port=1,2", "names 3 hosts and 2 ports"),
+            (
+                "postgres://u:hunter2@a,b/d?target_session_attrs=standby",
+                "target_session_attrs must be one of any",
+            ),
             ("postgres://u:hunter2@h/d?options=-c%20search_path%3Dx", "'options' cannot be used"),
             ("postgres://u:hunter2@h/d?schema=x", "unknown 'schema'"),
             ("postgres://u:hunter2@h/d?b=1&a=2", "unknown 'a', 'b'"),

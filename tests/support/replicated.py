@@ -1,0 +1,123 @@
+"""Two PostgreSQL servers, one of which follows the other by synchronous streaming replication."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psutil
+
+from bench.postgres import INITDB
+from bench.processes import free_port
+from taskservice.database import embedded
+
+BINARIES = embedded._binaries(embedded.NEW_CLUSTERS_ARE)
+
+
+class Server:
+    """One of the two. Listens on loopback and lets everybody in."""
+
+    def __init__(self, home: Path, run_as: dict[str, Any]) -> None:
+        self.port = free_port()
+        self.data = home / f"data-{self.port}"
+        self._log = home / f"log-{self.port}"
+        self._run_as = run_as
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def run(self, program: str, *arguments: str | Path) -> None:
+        subprocess.run(
+            [BINARIES / program, *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=self.data.parent,
+            **self._run_as,
+        )
+
+    async def start(self, *settings: str) -> None:
+        options = ["-p", str(self.port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
+        for setting in settings:
+            options += ["-c", setting]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [BINARIES / "postgres", "-D", self.data, *options], stdout=log, stderr=log, cwd="/", **self._run_as
+            )
+        while True:
+            assert self._process.poll() is None, self._log.read_text()
+            with contextlib.suppress(OSError, asyncpg.PostgresError):
+                await self.value("SELECT 1")
+                return
+            await asyncio.sleep(0.02)
+
+    async def value(self, statement: str) -> Any:
+        connection = await asyncpg.connect(
+            host="127.0.0.1", port=self.port, user="postgres", database="postgres", ssl=False, timeout=5
+        )
+        try:
+            return await connection.fetchval(statement)
+        finally:
+            await connection.close()
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the postmaster and all its children."""
+        assert self._process is not None
+        postmaster = psutil.Process(self._process.pid)
+        for process in [postmaster, *postmaster.children()]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.signal(signal.SIGCONT)
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(20)
+
+
+class Replicated:
+    """A primary and its standby."""
+
+    def __init__(self, primary: Server, standby: Server) -> None:
+        self.primary = primary
+        self.standby = standby
+
+    @property
+    def url(self) -> str:
+        """The standby stands first, so that whoever takes the first host cannot write."""
+        hosts = f"127.0.0.1:{self.standby.port},127.0.0.1:{self.primary.port}"
+        return f"postgresql://postgres@{hosts}/postgres?sslmode=disable"
+
+    async def promote_standby(self) -> None:
+        await self.standby.value("SELECT pg_promote()")
+
+
+@contextlib.asynccontextmanager
+async def replicated() -> AsyncIterator[Replicated]:
+    home = Path(tempfile.mkdtemp(prefix="replicated-"))
+    run_as: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        shutil.chown(home, "nobody")
+        run_as = {"user": "nobody", "extra_groups": []}
+    primary, standby = Server(home, run_as), Server(home, run_as)
+    try:
+        primary.run("initdb", "-D", primary.data, *INITDB, "--auth=trust")
+        await primary.start("wal_level=replica", "max_wal_senders=4")
+        standby.run(
+            "pg_basebackup", "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "-D", standby.data,
+            "-R", "-X", "stream", "-c", "fast",
+        )  # fmt: skip
+        await standby.start()
+        await primary.value("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        await primary.value("SELECT pg_reload_conf()")
+        while await primary.value("SELECT sync_state FROM pg_stat_replication") != "sync":
+            await asyncio.sleep(0.02)
+        yield Replicated(primary, standby)
+    finally:
+        standby.stop()
+        primary.stop()
+        shutil.rmtree(home, ignore_errors=True)
