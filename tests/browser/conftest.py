@@ -1,14 +1,13 @@
 """A real browser: Debian's Chromium, driven by Playwright, which downloads none of its own."""
 
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from playwright.async_api import Browser, async_playwright, expect
 
 from tests.browser.visits import Visit
+from tests.support import needs
 
-CHROMIUM = "/usr/bin/chromium"
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -27,11 +26,10 @@ Visiting = Callable[..., Awaitable[Visit]]
 
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    if shutil.which(CHROMIUM) is None:
-        pytest.skip("Chromium is not installed: apt-get install chromium")
+    chromium = needs.program("chromium")
     expect.set_options(timeout=15_000)
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        browser = await playwright.chromium.launch(executable_path=chromium, args=QUIET)
         yield browser
         await browser.close()
 

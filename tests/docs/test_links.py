@@ -1,18 +1,17 @@
 """A link in the documentation leads somewhere."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [
-    Path(name)
-    for name in subprocess.run(
-        ["git", "ls-files", "--", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-]
+ROOMS = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")]
+PAGES = sorted(
+    path.relative_to(ROOT)
+    for path in [*ROOT.glob("*.md"), *(page for room in ROOMS for page in room.rglob("*.md"))]
+    if "node_modules" not in path.parts
+)
 
 
 def anchors(page: Path) -> set[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import needs
 from tests.support.commands import Operator
 from tests.support.services import Caller, Service
 from tests.typescript.compiler import code_of, compiled
@@ -83,7 +84,7 @@ async def device(program: Path, alice: Caller) -> AsyncIterator[Devices]:
         token = alice.headers["Authorization"].removeprefix("Bearer ")
         processes.append(
             await asyncio.create_subprocess_exec(
-                "node", program, f"{alice.service.url}{alice.root}", token, str(limit),
+                needs.node(), program, f"{alice.service.url}{alice.root}", token, str(limit),
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**24,
             )
         )  # fmt: skip

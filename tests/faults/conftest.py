@@ -7,8 +7,15 @@ import pytest
 from bench.reliability.database import KillablePostgres, running_postgres, url_through, wired
 from bench.reliability.program import Program, running_program
 from bench.reliability.wire import Wire
+from tests.support import needs
 
 QUICK_DEADLINE = 1.0
+
+
+@pytest.fixture(scope="module")
+def pgbouncer() -> str:
+    """Its path, where it is installed."""
+    return needs.program("pgbouncer")
 
 
 @pytest.fixture(scope="module")

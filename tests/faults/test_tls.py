@@ -22,9 +22,8 @@ from bench.http import request
 from bench.postgres import INITDB
 from bench.processes import free_port
 from bench.reliability.program import Program, running_program
+from tests.support import needs
 
-BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin"))
-"""Debian's: the wheel's server is built without TLS."""
 PASSWORD = "a/password:with@everything"
 IN_A_URL = "a%2Fpassword%3Awith%40everything"
 Key = ec.EllipticCurvePrivateKey
@@ -82,6 +81,7 @@ class Tls:
 
 @pytest.fixture(scope="module")
 async def tls() -> AsyncIterator[Tls]:
+    binaries = needs.debian_postgresql()
     home = Path(tempfile.mkdtemp(prefix="tls-"))
     home.chmod(0o755)
     data = home / "data"
@@ -93,7 +93,7 @@ async def tls() -> AsyncIterator[Tls]:
         run_as |= {"user": "nobody", "extra_groups": []}
     (home / "password").write_text(PASSWORD)
     subprocess.run(
-        [BINARIES / "initdb", "-D", data, *INITDB, "--pwfile", home / "password"],
+        [binaries / "initdb", "-D", data, *INITDB, "--pwfile", home / "password"],
         check=True,
         stdout=subprocess.DEVNULL,
         **run_as,
@@ -105,7 +105,7 @@ async def tls() -> AsyncIterator[Tls]:
     port = free_port()
     settings = ["-p", str(port), "-c", "ssl=on", "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
     with (home / "log").open("wb") as log:
-        server = subprocess.Popen([BINARIES / "postgres", "-D", data, *settings], stdout=log, stderr=log, **run_as)
+        server = subprocess.Popen([binaries / "postgres", "-D", data, *settings], stdout=log, stderr=log, **run_as)
     context = ssl.create_default_context(cafile=authority.file)
     while True:
         assert server.poll() is None, (home / "log").read_text()

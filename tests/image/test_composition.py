@@ -16,13 +16,13 @@ import pytest
 import yaml
 
 from tests.image.relay import free_port
+from tests.support import needs
 from tests.support.postgres import ThrowawayPostgres
 from tests.support.services import Services
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "of-the-composition"
 ACCOUNT = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 
 
 def configuration(name: str) -> str:
@@ -51,8 +51,7 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture
 def pooler_port(database_port: int, postgres: ThrowawayPostgres, directory: Path) -> Iterator[int]:
-    if PROGRAM is None:
-        pytest.skip("PgBouncer is not installed: apt-get install pgbouncer")
+    program = needs.program("pgbouncer")
     port = free_port()
     # What differs from the composition is where things are, never how they work.
     ini = configuration("pgbouncer.ini")
@@ -70,7 +69,7 @@ def pooler_port(database_port: int, postgres: ThrowawayPostgres, directory: Path
     for path in (directory, *directory.iterdir()):
         shutil.chown(path, ACCOUNT)
     process = subprocess.Popen(
-        [PROGRAM, "--quiet", "pgbouncer.ini"], cwd=directory, user=ACCOUNT if os.geteuid() == 0 else None
+        [program, "--quiet", "pgbouncer.ini"], cwd=directory, user=ACCOUNT if os.geteuid() == 0 else None
     )
     deadline = time.monotonic() + 10
     while not accepts(port):

@@ -10,7 +10,8 @@ import pytest
 from taskservice.auth.tokens import issue_token
 from taskservice.settings import load_settings
 from tests.image.relay import free_port
-from tests.image.without_engine import ROOT, Image, missing
+from tests.image.without_engine import ROOT, Image
+from tests.support import needs
 from tests.support.postgres import ThrowawayPostgres
 
 SECRET = "a-secret-for-the-image-that-is-long-enough-0123456789"
@@ -24,8 +25,9 @@ for package in distributions(path=["/srv/venv/lib/python%d.%d/site-packages" % _
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Image]:
-    if lacking := missing():
-        pytest.skip(f"building an image takes {', '.join(lacking)}: as root, apt-get install buildah debootstrap")
+    needs.root()
+    for tool in ("buildah", "debootstrap"):
+        needs.program(tool)
     image = Image()
     yield image
     image.remove()

@@ -28,12 +28,6 @@ exec chroot --userspec="$user" "$root" env --ignore-environment --chdir="$direct
 """
 
 
-def missing() -> list[str]:
-    """What this machine lacks."""
-    tools = [tool for tool in ("buildah", "debootstrap", "unshare") if not shutil.which(tool)]
-    return tools if os.geteuid() == 0 else ["root", *tools]
-
-
 def _run(*command: str) -> str:
     done = subprocess.run(command, cwd=ROOT, env=ENVIRON, check=False, capture_output=True, text=True)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"

@@ -2,11 +2,10 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
+from tests.support import needs
 
 HERE = Path(__file__).parent
 PAGES = HERE.parents[1] / "docs"
@@ -26,10 +25,7 @@ STRICT = {
 
 def installed(tool: str) -> str:
     """The path of a tool of `package.json`."""
-    found = HERE / "node_modules" / ".bin" / tool
-    if not found.exists() or shutil.which("node") is None:
-        pytest.skip(f"{tool} is not installed: run `npm install` in tests/typescript")
-    return str(found)
+    return str(needs.npm_project("tests/typescript") / ".bin" / tool)
 
 
 def code_of(page: str) -> str:

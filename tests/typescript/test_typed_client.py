@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.support import needs
 from tests.support.services import Service
 from tests.typescript.compiler import code_of, compiled, installed, run
 
@@ -21,7 +22,7 @@ def test_the_lines_of_the_page_compile_and_work(
         "utf-8",
     )
     compiled(tmp_path, api, life, program)
-    assert json.loads(run(["node", str(tmp_path / "program.js")])) == [
+    assert json.loads(run([needs.node(), str(tmp_path / "program.js")])) == [
         "pending",
         "in_progress",
         "precondition-failed",

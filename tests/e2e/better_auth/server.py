@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -13,8 +12,9 @@ from typing import Any
 from urllib.parse import unquote
 
 import httpx
-import pytest
 from msgspec import Struct, field
+
+from tests.support import needs
 
 HERE = Path(__file__).parent
 CONFIGURABLE = HERE / "configurable"
@@ -25,12 +25,8 @@ START_SECONDS = 60
 
 def require_node() -> str:
     """The path of node. Skips the test if it or Better Auth is not there."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("Node 20 is not installed: get it from https://nodejs.org or `apt-get install nodejs npm`")
-    if not (NODE_MODULES / "better-auth").is_dir():
-        pytest.skip("Better Auth is not installed: run `npm install` in tests/e2e/better_auth")
-    return node
+    needs.npm_project("tests/e2e/better_auth")
+    return needs.node()
 
 
 class Person(Struct):

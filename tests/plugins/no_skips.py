@@ -1,7 +1,7 @@
 """A pytest plugin for CI: a test that was skipped, or expected to fail, has failed.
 
 A developer without PgBouncer or Chromium may run what is left; the machine that decides must run everything.
-Use it with `-p tests.no_skips`.
+Use it with `-p tests.plugins.no_skips`.
 """
 
 from collections.abc import Generator
