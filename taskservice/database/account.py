@@ -97,21 +97,30 @@ class Account:
         if not self.is_another or self.can_run(binaries):
             return binaries
         installed = binaries.parent
+        package = installed.parent
+        libraries = package.with_name(f"{package.name}.libs")  # found by their place relative to the programs
         original = (binaries / "postgres").stat()
-        copy = COPIES_FOR_ROOT / f"{installed.name}-{original.st_dev}-{original.st_ino}-{original.st_mtime_ns}"
+        key = f"{original.st_dev}-{original.st_ino}-{original.st_mtime_ns}"
+        copy = COPIES_FOR_ROOT / f"{package.name}-{installed.name}-{key}"
         if not copy.is_dir():
             with contextlib.suppress(FileExistsError):
                 COPIES_FOR_ROOT.mkdir()
                 COPIES_FOR_ROOT.chmod(0o755)  # whatever the umask
             with tempfile.TemporaryDirectory(dir=COPIES_FOR_ROOT) as temporary:
                 unfinished = Path(temporary) / "installed"
-                shutil.copytree(installed, unfinished, ignore=shutil.ignore_patterns("include", "*.a", "pkgconfig"))
+                shutil.copytree(
+                    installed,
+                    unfinished / package.name / installed.name,
+                    ignore=shutil.ignore_patterns("include", "*.a", "pkgconfig"),
+                )
+                if libraries.is_dir():
+                    shutil.copytree(libraries, unfinished / libraries.name)
                 try:
                     unfinished.rename(copy)
                 except OSError:
                     if not copy.is_dir():  # else somebody was quicker
                         raise
-        return copy / "bin"
+        return copy / package.name / installed.name / "bin"
 
     def can_run(self, binaries: Path) -> bool:
         try:

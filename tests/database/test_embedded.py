@@ -342,18 +342,26 @@ class TestPlaces:
         kill(server)
         assert ask(server.ensure_running(), "select 1") == 1
 
-    def test_binaries_in_a_private_place_are_made_reachable(
+    def test_a_server_starts_from_binaries_in_a_private_place(
         self, directory: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        """As in a clone below /root, which only root may enter."""
         directory.chmod(0o755)
         private = directory / "private"
         private.mkdir(mode=0o700)
         installed = embedded._binaries(embedded.NEW_CLUSTERS_ARE).parent
-        shutil.copytree(installed, private / "install", ignore=shutil.ignore_patterns("*.a", "include"))
+        package = installed.parent
+        ignored = shutil.ignore_patterns("*.a", "include")
+        shutil.copytree(installed, private / package.name / installed.name, ignore=ignored)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, private / libraries.name)
+        monkeypatch.setattr(embedded, "_binaries", lambda _: private / package.name / installed.name / "bin")
         monkeypatch.setattr(account, "COPIES_FOR_ROOT", directory / "copies")
-        user = account.Account.for_new_cluster_in(directory)
+        server = EmbeddedPostgres(directory / "data", durable=False)
         for _ in range(2):
-            assert user.can_run(user.reachable(private / "install" / "bin"))
+            assert ask(server.ensure_running(), "select 1") == 1
+            server.stop()
         assert private.stat().st_mode & 0o777 == 0o700
 
 
