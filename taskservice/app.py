@@ -1,18 +1,23 @@
-"""The one place that knows everybody."""
+"""Wires the application together."""
 
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from litestar import Litestar
 from litestar.datastructures import State
+from litestar.enums import ScopeType
 from litestar.middleware import DefineMiddleware
-from litestar.types import ControllerRouterHandler
+from litestar.types import ASGIApp, ControllerRouterHandler
 
 from taskservice import rules
-from taskservice.api.controllers import TaskService, task_controllers
+from taskservice.api.controllers import task_routers
+from taskservice.api.openapi import openapi_config
+from taskservice.api.service import TaskService
+from taskservice.api.struct_schemas import StructSchemas
 from taskservice.auth.middleware import Authentication
 from taskservice.auth.tokens import TokenVerifier
 from taskservice.auth.users import RegisteredUsers
@@ -27,14 +32,34 @@ from taskservice.server import RunCommand
 from taskservice.settings import Settings, SettingsError, load_settings
 from taskservice.tasks.store import TaskStore
 from taskservice.web.cors import Cors, Origins
-from taskservice.web.docs import docs_routes, openapi_config
+from taskservice.web.docs import docs_routes
 from taskservice.web.health import READY_SECONDS, health_routes
 from taskservice.web.methods import DerivedMethods
 from taskservice.web.paths import PathNames
 from taskservice.web.problem_documents import problem_response
 
 FIRST_WAIT_SECONDS: Final = 3.0
-"""So long a start waits for the database; after that it serves what needs none, and the rest as soon as it can."""
+"""How long a start waits for the database. After that it serves what needs none, and the rest as soon as it can."""
+
+
+class Application(Litestar):
+    """Litestar with middleware around its router, so that unknown paths and preflights pass through it, too.
+
+    `outer_middleware` sees HTTP only; the first is the outermost.
+    """
+
+    def __init__(self, *args: Any, outer_middleware: Sequence[Callable[[ASGIApp], ASGIApp]], **options: Any) -> None:
+        super().__init__(*args, **options)
+        entry: ASGIApp = super().__call__
+        for middleware in reversed(outer_middleware):
+            entry = middleware(entry)
+        self._entry = entry
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == ScopeType.HTTP:
+            await self._entry(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -80,7 +105,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
 
     observe = None
     routes: list[ControllerRouterHandler] = [
-        *task_controllers(TaskService(settings, pool, tasks)), *health_routes(trouble), *docs_routes(settings),
+        *task_routers(), *health_routes(trouble), *docs_routes(settings),
     ]  # fmt: skip
     if settings.metrics:
         from taskservice.observability.metrics import Metrics, metrics_route  # noqa: PLC0415 (slow to load, and optional)
@@ -88,21 +113,24 @@ def create_app(settings: Settings | None = None) -> Litestar:
         metrics = Metrics(pool=pool, verifier=verifier)
         routes.append(metrics_route(metrics))
         observe = metrics.observe
-    app = Litestar(
+    return Application(
         route_handlers=routes,
         middleware=[DefineMiddleware(Authentication, verifier=verifier, users=users)],
         exception_handlers={Exception: problem_response},
         after_exception=[remember_cause],
         openapi_config=openapi_config(settings),
-        plugins=[RunCommand(), MigrationCommands(migrations)],
+        plugins=[RunCommand(), MigrationCommands(migrations), StructSchemas()],
         lifespan=[lifespan],
-        state=State({"database_server": server, "settings": settings}),
+        on_shutdown=[log.flush],
+        state=State({"database_server": server, "settings": settings, "service": TaskService(settings, pool, tasks)}),
         request_max_body_size=rules.BODY_MAX,
         logging_config=None,
         debug=False,
+        outer_middleware=[
+            partial(RequestLog, log=log, observe=observe),
+            traced,
+            partial(Cors, origins=Origins(settings)),
+            DerivedMethods,
+            PathNames,
+        ],
     )
-    app.on_shutdown.append(log.flush)
-    inner: Any = DerivedMethods(PathNames(app.asgi_handler))
-    outer = traced(Cors(inner, Origins(settings)))
-    app.asgi_handler = RequestLog(outer, log, observe=observe)
-    return app

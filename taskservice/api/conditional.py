@@ -1,4 +1,4 @@
-"""Conditional requests: what `If-Match` and `If-None-Match` ask for."""
+"""Conditional requests: reads `If-Match` and `If-None-Match`."""
 
 import re
 from typing import Final
@@ -6,13 +6,13 @@ from typing import Final
 from litestar.types import Scope
 from msgspec import Struct
 
-from taskservice.problems import FieldError
+from taskservice.api.request import TaskRequest
 from taskservice.tasks.validation import Invalid
 
 _TAG: Final = re.compile(rb'[ \t,]*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*(?:,[ \t,]*|$)')
-"""With the empty elements of the list around it, which mean nothing (RFC 9110, 5.6.1)."""
+"""One tag, with the empty elements of the list around it, which mean nothing (RFC 9110, 5.6.1)."""
 _OURS: Final = re.compile(rb'"([0-9]{1,18})"')
-"""What nearly all clients send: the one tag that they were given."""
+"""Nearly all clients send the one tag that they were given."""
 _RULE: Final = 'must be entity tags in double quotes, such as "7", or *'
 _REVISION: Final = re.compile(rb"[0-9]{1,18}")
 
@@ -22,34 +22,33 @@ def sent_as(scope: Scope, name: bytes) -> list[bytes]:
     return [value for key, value in scope["headers"] if key == name]
 
 
-def header(scope: Scope, name: bytes) -> bytes | None:
-    """The header's value; several of one name are one list."""
-    found = sent_as(scope, name)
-    return b",".join(found) if found else None
+def read_if_match(request: TaskRequest, sent: str | None) -> tuple[int, ...] | None:
+    """The revisions at which a write may happen. None: at any.
 
-
-def if_match(scope: Scope, errors: list[FieldError]) -> tuple[int, ...] | None:
-    """The revisions at which a write may happen. None: at any."""
-    value = header(scope, b"if-match")
-    if value is None or value.strip() == b"*":
+    `sent` is what Litestar found: None, or one of several values; all of them are read here.
+    """
+    if sent is None:
+        return None
+    value = _all_values(request, b"if-match")
+    if value.strip() == b"*":
         return None
     # Strong comparison: a weak tag matches nothing (RFC 9110, 13.1.1).
-    tags = [tag for weak, tag in _tags(value, "If-Match", errors) if not weak]
+    tags = [tag for weak, tag in _tags(request, value, "If-Match") if not weak]
     return tuple(int(tag) for tag in tags if _REVISION.fullmatch(tag) and (tag == b"0" or tag[:1] != b"0"))
 
 
-def if_none_match(scope: Scope, errors: list[FieldError]) -> "Known | None":
-    """What the client has already. None: nothing, or it does not say."""
-    value = header(scope, b"if-none-match")
-    if value is None:
+def read_if_none_match(request: TaskRequest, sent: str | None) -> "Known | None":
+    """The tags that the client has already. None: it has nothing, or does not say."""
+    if sent is None:
         return None
+    value = _all_values(request, b"if-none-match")
     if value.strip() == b"*":
         return Known(None)
-    return Known(frozenset(tag for _, tag in _tags(value, "If-None-Match", errors)))
+    return Known(frozenset(tag for _, tag in _tags(request, value, "If-None-Match")))
 
 
 class Known(Struct, frozen=True):
-    """Tags of answers that a client holds; None: whatever there is."""
+    """Tags of the answers that a client holds. None stands for `*`: any answer."""
 
     tags: frozenset[bytes] | None
 
@@ -57,7 +56,12 @@ class Known(Struct, frozen=True):
         return self.tags is None or b"%d" % revision in self.tags
 
 
-def _tags(value: bytes, name: str, errors: list[FieldError]) -> list[tuple[bytes | None, bytes]]:
+def _all_values(request: TaskRequest, name: bytes) -> bytes:
+    """Several headers of one name are one list."""
+    return b",".join(sent_as(request.scope, name))
+
+
+def _tags(request: TaskRequest, value: bytes, name: str) -> list[tuple[bytes | None, bytes]]:
     ours = _OURS.fullmatch(value)
     if ours is not None:
         return [(None, ours[1])]
@@ -70,5 +74,5 @@ def _tags(value: bytes, name: str, errors: list[FieldError]) -> list[tuple[bytes
         found.append((match[1], match[2]))
         place = match.end()
     if place < len(value) or not found:
-        errors.append(Invalid("entity_tag", _RULE).at(name, "header"))
+        request.note(Invalid("entity_tag", _RULE), name, "header")
     return found

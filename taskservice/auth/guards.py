@@ -1,4 +1,4 @@
-"""What a known user may not do, whatever the task is."""
+"""Guards of the task routes: what a known user may not do, whatever the task is."""
 
 from typing import Any
 from urllib.parse import unquote
@@ -9,8 +9,8 @@ from litestar.handlers import BaseRouteHandler
 from taskservice.problems import PathOwnerMismatch
 
 
-def requires_path_owner(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def requires_path_owner(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """`{user_id}` of the path must be the token's user, character by character."""
-    # `web.paths` left `%` and `/` encoded.
+    # A coroutine, because Litestar runs other functions in a thread. `web.paths` left `%` and `/` encoded.
     if unquote(connection.path_params["user_id"]) != connection.scope["user"].user_id:
         raise PathOwnerMismatch

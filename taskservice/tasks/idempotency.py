@@ -2,8 +2,6 @@
 
 import datetime as dt
 import hashlib
-import re
-from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -14,11 +12,8 @@ from sqlalchemy.dialects import postgresql
 from taskservice import rules
 from taskservice.database.pool import Transaction
 from taskservice.database.statements import Statement
-from taskservice.problems import FieldError, IdempotencyInFlight, IdempotencyKeyReused
+from taskservice.problems import IdempotencyInFlight, IdempotencyKeyReused
 from taskservice.tasks.models import idempotency_keys as keys
-from taskservice.tasks.validation import Invalid
-
-_PRINTABLE: Final = re.compile(rb"[\x20-\x7e]{1,%d}" % rules.IDEMPOTENCY_KEY_MAX)
 
 _owner, _route, _key = (sa.bindparam(name, type_=sa.Text) for name in ("user_id", "route", "key"))
 _LIFETIME: Final = dt.timedelta(hours=rules.IDEMPOTENCY_HOURS)
@@ -102,19 +97,3 @@ class IdempotencyKey(Struct, frozen=True):
 
     def _names(self) -> dict[str, str]:
         return {"user_id": self.owner, "route": self.route, "key": self.key}
-
-
-def read_idempotency_key(sent: Sequence[bytes], errors: list[FieldError]) -> str | None:
-    """The key in the values of all headers of that name."""
-    if not sent:
-        return None
-    value = sent[0].strip()
-    limit = rules.IDEMPOTENCY_KEY_MAX
-    if len(sent) > 1:
-        errors.append(Invalid("repeated", "must be given once").at("Idempotency-Key", "header"))
-    elif not _PRINTABLE.fullmatch(value):
-        message = f"must be 1 to {limit} printable ASCII characters"
-        errors.append(Invalid("characters", message, limit=limit).at("Idempotency-Key", "header"))
-    else:
-        return value.decode("ascii")
-    return None

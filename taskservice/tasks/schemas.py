@@ -32,9 +32,12 @@ Description = Annotated[
 DueDate = Annotated[
     Any,
     Meta(
-        description="A plain date, the same day in every time zone, or an RFC 3339 instant, returned in UTC.",
+        description=(
+            "A plain date such as `2026-12-01`, the same day in every time zone, or an RFC 3339 instant, returned in "
+            "UTC."
+        ),
         examples=["2026-12-01", "2026-12-01T09:30:00.000000Z"],
-        extra_json_schema={"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]},
+        extra_json_schema={"type": "string", "format": "date-or-instant"},
     ),
 ]
 Timestamp = Annotated[
@@ -73,7 +76,7 @@ class TrashedTask(Task, frozen=True, gc=False):
     purge_at: Timestamp
 
 
-class TaskCreate(Struct, frozen=True, kw_only=True):
+class TaskCreate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body that makes a task. Under the policy `title = "generated"` the title may be left out."""
 
     title: Title
@@ -84,7 +87,7 @@ class TaskCreate(Struct, frozen=True, kw_only=True):
     due_date: DueDate | None = None
 
 
-class TaskImport(TaskCreate, frozen=True, kw_only=True):
+class TaskImport(TaskCreate, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A task as `GET /export?format=json` gave it: it keeps its id and its past, which cannot be in the future."""
 
     id: uuid.UUID
@@ -92,7 +95,7 @@ class TaskImport(TaskCreate, frozen=True, kw_only=True):
     completed_at: Annotated[dt.datetime, Meta(tz=True)] | None = None
 
 
-class TaskChange(Struct, frozen=True, kw_only=True):
+class TaskChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body that changes a task: what is absent stays, `null` clears what may be empty."""
 
     title: Title | UnsetType = UNSET
@@ -103,7 +106,7 @@ class TaskChange(Struct, frozen=True, kw_only=True):
     due_date: DueDate | UnsetType | None = UNSET
 
 
-class Completion(Struct, frozen=True):
+class Completion(Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `PATCH …/complete`; without one the task toggles."""
 
     completed: bool

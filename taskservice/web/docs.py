@@ -8,7 +8,6 @@ add a path prefix.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from gzip import compress
 from hashlib import sha256
 from html import escape
@@ -20,14 +19,10 @@ from typing import Any, Final
 
 from litestar import MediaType, Request, Response, Router, get
 from litestar.datastructures import CacheControlHeader
-from litestar.handlers import HTTPRouteHandler
-from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, License, OpenAPI, SecurityScheme, Server
 from litestar.params import FromPath
 from litestar.response import Redirect
-from litestar.types import ControllerRouterHandler, Method
-from litestar.types.internal_types import PathParameterDefinition
+from litestar.types import ControllerRouterHandler
 
 from taskservice import __version__, program_name
 from taskservice.auth.middleware import PUBLIC
@@ -51,22 +46,10 @@ _HINT_DEVELOPMENT: Final = "No token yet? Run <code>{litestar} token alice</code
 _HINT_PRODUCTION: Final = "Authorize with a token of your sign-in service, without the word <code>Bearer</code>."
 
 
-def openapi_config(settings: Settings) -> OpenAPIConfig:
-    return _DescribedConfig(
-        settings=settings,
-        title="taskservice",
-        version=__version__,
-        license=License(name="MIT", identifier="MIT"),
-        components=Components(
-            security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")}
-        ),
-        security=[{"bearer": []}],
-        servers=[Server(url=settings.public_url or "/")],
-        operation_id_creator=_unique,
-        render_plugins=[_Document()],
-        openapi_router=Router(
-            "/schema", route_handlers=[], include_in_schema=False, opt={PUBLIC: True}, after_request=_in_our_shape
-        ),
+def docs_router() -> Router:
+    """Where Litestar serves the API's description."""
+    return Router(
+        "/schema", route_handlers=[], include_in_schema=False, opt={PUBLIC: True}, after_request=_in_our_shape
     )
 
 
@@ -143,24 +126,7 @@ def _without_trailing_slash(request: Request[Any, Any, Any]) -> Redirect | None:
     return Redirect("../" * (len(asked) - len(page)) + page.rpartition("/")[2], status_code=307)
 
 
-@dataclass
-class _DescribedConfig(OpenAPIConfig):
-    """Litestar finds the routes, `api_description` says what they do."""
-
-    settings: Settings = field(kw_only=True)
-
-    def to_openapi_schema(self) -> OpenAPI:
-        from taskservice.api.api_description import Description  # noqa: PLC0415 (large, and not needed to start)
-
-        return Description(super().to_openapi_schema(), self.settings)
-
-
-def _unique(_handler: HTTPRouteHandler, method: Method, path: list[str | PathParameterDefinition]) -> str:
-    # What Litestar would make of handlers that two controllers share is not; the description has names of its own.
-    return f"{method} {path}"
-
-
-class _Document(JsonRenderPlugin):
+class DocumentPlugin(JsonRenderPlugin):
     """`/schema/openapi.json`, encoded once."""
 
     _encoded: bytes | None = None
@@ -225,7 +191,7 @@ def _explained(kind: type[Problem]) -> str:
     )
 
 
-def _in_our_shape(response: Response[Any]) -> Response[Any]:
+async def _in_our_shape(response: Response[Any]) -> Response[Any]:
     # Litestar answers unknown paths below /schema with a page of its own; errors have one shape here.
     if response.status_code == 404:
         raise NotFound

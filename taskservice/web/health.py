@@ -24,13 +24,20 @@ class Health(msgspec.Struct):
 
 
 def health_routes(probe: Probe) -> list[HTTPRouteHandler]:
-    @get("/health/live", opt={PUBLIC: True}, operation_id="isAlive", summary="Is the process alive?", tags=["health"])
+    @get(
+        "/health/live",
+        opt={PUBLIC: True},
+        operation_id="isAlive",
+        summary="Is the process alive?",
+        tags=["health"],
+        response_description="It is.",
+    )
     async def live() -> Health:
         """Answers without touching the database, so that a database that is away restarts nobody."""
         return Health("alive")
 
     async def ready(scope: Scope) -> Response[Health]:
-        """One real query, two seconds at most."""
+        """One real query, two seconds at most. `/health` is the same."""
         trouble = "The server is about to stop" if scope["state"].get(DRAINING) else await probe()
         if trouble is not None:
             raise NotReady(trouble)
@@ -42,6 +49,7 @@ def health_routes(probe: Probe) -> list[HTTPRouteHandler]:
         operation_id="isReady",
         summary="Can requests be served?",
         tags=["health"],
+        response_description="They can.",
     )
     # The same under the shorter name; the description has it once, as operation ids are unique.
     short = get("/health", opt={PUBLIC: True}, include_in_schema=False)

@@ -1,8 +1,6 @@
 """The description says what the service does: every route, every rule, the same names for ever."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +10,6 @@ import pytest
 
 from docs.generate import PAGES
 from taskservice import rules
-from taskservice.api.api_operations import OPERATIONS, PUBLIC
-from taskservice.api.api_schemas import schemas
 from taskservice.problems import catalogue
 from taskservice.tasks import batch, list_query
 from taskservice.tasks.bodies import Bodies
@@ -76,12 +72,10 @@ def test_every_route_is_described(service: Service) -> None:
     assert {(method, path) for method, path, _ in described()} == routes
 
 
-def test_the_table_has_no_entry_without_a_route() -> None:
-    assert {**OPERATIONS, **PUBLIC}.keys() == IDS.keys()
-    assert len([*described()]) == 2 * len(OPERATIONS) + len(PUBLIC)
-
-
 def test_operations_keep_their_names() -> None:
+    assert {operation["operationId"] for _, _, operation in described()} == {
+        name for names in IDS.values() for name in names
+    }
     for method, path, operation in described():
         under, on_path = path.removeprefix("/api/tasks"), path.startswith("/api/{user_id}")
         under = path.removeprefix("/api/{user_id}/tasks") if on_path else under
@@ -101,19 +95,12 @@ def test_every_operation_is_told_in_words_and_has_its_parameters() -> None:
 
 def test_every_reference_leads_somewhere_and_every_component_is_referred_to() -> None:
     text = json.dumps(DOCUMENT)
-    by_itself = {"NotFound", "MethodNotAllowed", "Allow"}  # what is answered where no operation is
     for section, components in DOCUMENT["components"].items():
         for name in components:
             referred = f'"#/components/{section}/{name}"' in text
-            assert referred or name in by_itself or section == "securitySchemes", f"nobody refers to {name}"
+            assert referred or section == "securitySchemes", f"nobody refers to {name}"
     for part in text.split('"$ref": "')[1:]:
         resolved({"$ref": part.partition('"')[0]})
-
-
-def test_it_is_not_loaded_before_it_is_asked_for() -> None:
-    program = "import sys, taskservice.app; print([name for name in sys.modules if '.web.api_' in name])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == "[]"
 
 
 # ---- true
@@ -136,22 +123,43 @@ def contents() -> Iterator[tuple[str, Schema]]:
             yield from ((f"{name} {status}", content) for content in resolved(response).get("content", {}).values())
 
 
+def _without_read_only(body: Any) -> Any:
+    if isinstance(body, list):
+        return [{key: value for key, value in item.items() if key not in {"user_id", "updated_at"}} for item in body]
+    return body
+
+
 def test_every_example_is_valid() -> None:
     checked = 0
     for name, content in contents():
         examples = [example["value"] for example in content.get("examples", {}).values()]
         examples += [content["example"]] if "example" in content else []
+        schema = validator(content["schema"])
         for example in examples:
-            errors = [error.message for error in validator(content["schema"]).iter_errors(example)]
+            # A request may send the read-only fields back, as one of the examples does.
+            sent = _without_read_only(example) if "body" in name else example
+            errors = [error.message for error in schema.iter_errors(sent)]
             assert not errors, f"{name}: {errors}"
             checked += 1
     assert checked > 500
 
 
+def test_generators_find_no_schema_that_they_stumble_over() -> None:
+    """Unions beside a discriminator, a type or null as a union, enumerations of one word, and negations."""
+    text = json.dumps(DOCUMENT)
+    assert '"anyOf"' not in text
+    assert '"not"' not in text
+    for name, schema in DOCUMENT["components"]["schemas"].items():
+        assert "title" not in schema, name
+        for property_ in schema.get("properties", {}).values():
+            assert {"type": "null"} not in property_.get("oneOf", ()), name
+            assert len(property_.get("enum", "ab")) > 1, name
+
+
 def test_every_body_and_every_json_answer_has_an_example() -> None:
     for name, content in contents():
-        files = name.startswith("export")
-        assert files or content.get("example") is not None or content.get("examples"), name
+        plain = name.startswith(("export", "isAlive 200", "isReady 200"))
+        assert plain or content.get("example") is not None or content.get("examples"), name
 
 
 async def test_the_examples_of_bodies_are_accepted_as_they_are(service: Service) -> None:
@@ -186,7 +194,8 @@ def test_every_problem_is_an_answer_of_something(kind: Any) -> None:
 
 
 def fields_of(read: Fields) -> tuple[set[str], set[str]]:
-    return set(read._allowed), set(read._required)
+    """Without the read-only fields, which are accepted, but not shown to those who write a client."""
+    return set(read._checks), set(read._required)
 
 
 def properties_of(name: str, document: Schema = DOCUMENT) -> tuple[set[str], set[str]]:
@@ -212,7 +221,7 @@ def test_operations_of_a_batch_have_the_fields_that_are_read(op: str) -> None:
 @pytest.mark.parametrize(("name", "statuses"), [("listTasks", 4), ("listUserTasks", 3)])
 def test_lists_have_the_parameters_that_are_read(name: str, statuses: int) -> None:
     parameters = {parameter.get("name"): parameter for parameter in named(name)["parameters"]}
-    assert set(list_query.PARAMETERS) == {parameter for parameter in parameters if parameter is not None}
+    assert set(list_query.PARAMETERS) == {name for name, parameter in parameters.items() if parameter["in"] == "query"}
     assert parameters["limit"]["schema"]["maximum"] == rules.LIST_LIMIT
     assert len(parameters["status"]["schema"]["items"]["enum"]) == statuses
 
@@ -238,15 +247,16 @@ async def test_policies_change_it(services: Services) -> None:
     document = (await other.http.get("/schema/openapi.json")).json()
     create = document["components"]["schemas"]["TaskCreate"]
     assert "required" not in create
-    assert create["properties"]["description"]["anyOf"][0]["maxLength"] == 500
+    assert create["properties"]["description"]["maxLength"] == 500
     assert "403" not in named("getTask", document)["responses"]
     assert "403" in named("getUserTask", document)["responses"]
     assert "403" in named("getTask")["responses"]
 
 
-def test_ids_are_the_same_under_every_policy(services: Services) -> None:
-    other = schemas(services.shared(title="generated", description_max="500", foreign_task="404").settings)
-    assert other.keys() == DOCUMENT["components"]["schemas"].keys()
+async def test_components_have_the_same_names_under_every_policy(services: Services) -> None:
+    other = services.shared(title="generated", description_max="500", foreign_task="404", users="token")
+    document = (await other.http.get("/schema/openapi.json")).json()
+    assert document["components"]["schemas"].keys() == DOCUMENT["components"]["schemas"].keys()
 
 
 # ---- the hook that all tests have

@@ -14,6 +14,9 @@ WATCHED: Final = {
     name.lower(): name for name in (header.partition("-sometimes")[0] for header in DOCUMENT["components"]["headers"])
 }
 
+COMMON: Final = frozenset({400, 401, 404, 405, 408, 413, 414, 415, 431, 500, 501, 503})
+"""What `default` may stand for."""
+
 
 def _template(path: str) -> re.Pattern[str]:
     # What has a name of its own (`/trash`) is tried before what may be any id.
@@ -46,6 +49,14 @@ def operation_of(method: str, path: str) -> dict[str, Any] | None:
     return None
 
 
+def description_of(status: int, operation: dict[str, Any]) -> dict[str, Any] | None:
+    """The answer of this status. `default` stands for the problems that any operation may have, not for successes."""
+    answers = operation["responses"]
+    common = answers["default"] if status in COMMON else None
+    found = answers.get(str(status), common)
+    return None if found is None else resolved(found)
+
+
 async def assert_described(response: httpx.Response) -> None:
     """For the hooks of an HTTP client."""
     request = response.request
@@ -53,8 +64,8 @@ async def assert_described(response: httpx.Response) -> None:
     if operation is None:
         return
     called = f"{request.method} {request.url.path}: {response.status_code}"
-    assert str(response.status_code) in operation["responses"], f"{called} is not described"
-    described = resolved(operation["responses"][str(response.status_code)])
+    described = description_of(response.status_code, operation)
+    assert described is not None, f"{called} is not described"
     if "content" in described:
         assert response.headers["content-type"].partition(";")[0] in described["content"], called
     promised = {name.lower(): resolved(header) for name, header in described["headers"].items()}

@@ -7,8 +7,9 @@ from importlib.metadata import version
 import httpx
 import pytest
 
+from taskservice.api.openapi import openapi_config
 from taskservice.problems import catalogue
-from taskservice.web.docs import docs_routes, openapi_config
+from taskservice.web.docs import docs_routes
 from tests.web.small_app import client_of, settings_of, small_app
 
 

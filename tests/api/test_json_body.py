@@ -1,4 +1,4 @@
-"""Bodies are read strictly: a document in which a name stands twice in one object is none, however it is written."""
+"""Bodies are read strictly: a document in which a name appears twice in one object is none, however it is written."""
 
 import json
 from typing import Any
@@ -52,7 +52,7 @@ def has_a_name_twice(text: str) -> bool:
 @example('[{"a"\n:1,"a":{"b":2,"b" : 3}}]')
 def test_a_name_that_stands_twice_is_found_and_no_other_document_is_refused(text: str) -> None:
     if has_a_name_twice(text):
-        with pytest.raises(MalformedBody, match="stands twice"):
+        with pytest.raises(MalformedBody, match="appears twice"):
             parse_json(text.encode())
     else:
         assert parse_json(text.encode()) == msgspec.json.decode(text)

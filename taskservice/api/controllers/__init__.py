@@ -1,0 +1,37 @@
+"""The task routes: one definition of every operation, on both surfaces."""
+
+from typing import Final
+
+from litestar import Router
+
+from taskservice.api.controllers.batch import BatchController
+from taskservice.api.controllers.changes import ChangesController
+from taskservice.api.controllers.tasks import TaskController
+from taskservice.api.controllers.transfer import TransferController
+from taskservice.api.controllers.trash import TrashController
+from taskservice.api.request import SURFACE, TaskRequest
+from taskservice.auth.guards import requires_path_owner
+from taskservice.tasks.list_query import PATH_SURFACE, TOKEN_SURFACE
+
+CONTROLLERS: Final = [TaskController, TrashController, BatchController, ChangesController, TransferController]
+
+
+def task_routers() -> list[Router]:
+    """The token surface, and the path surface with the user's id in the path."""
+    return [
+        Router(
+            "/api/tasks",
+            route_handlers=CONTROLLERS,
+            request_class=TaskRequest,
+            opt={SURFACE: TOKEN_SURFACE},
+            tags=["tasks"],
+        ),
+        Router(
+            "/api/{user_id:str}/tasks",
+            route_handlers=CONTROLLERS,
+            request_class=TaskRequest,
+            opt={SURFACE: PATH_SURFACE},
+            guards=[requires_path_owner],
+            tags=["user tasks"],
+        ),
+    ]

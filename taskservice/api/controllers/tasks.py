@@ -1,0 +1,227 @@
+"""Lists, and single tasks: create, read, change, complete, delete."""
+
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from litestar import Controller, delete, get, patch, post, put
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import JSONBody
+
+from taskservice.api.conditional import read_if_none_match
+from taskservice.api.described import BODY, OF_TASK, READ, RETRIED, TASK, WRITE, Body, described
+from taskservice.api.dto import BodyDTO
+from taskservice.api.edits import apply_edit, missing, read_edit
+from taskservice.api.idempotency import once, read_idempotency_key
+from taskservice.api.json_body import MERGE_PATCH
+from taskservice.api.parameters import IdempotencyKeyHeader, IfMatch, IfNoneMatch, TaskId
+from taskservice.api.request import TaskRequest, may_take_merge_patch, takes_json, takes_merge_patch
+from taskservice.api.responses import Answer, Header, etag_header, task_answer
+from taskservice.tasks.list_query import PARAMETERS, ListQuery, read_list_query
+from taskservice.tasks.schemas import Cleared, Completion, Task, TaskChange, TaskCreate, task_from
+from taskservice.tasks.store import Page, TaskStore
+from taskservice.tasks.validation import Invalid
+
+CHANGED: Final = "The task as it is now."
+CHANGES: Final[dict[str, Any]] = {
+    "one field": {"priority": "high"},
+    "several": {"title": "Buy oat milk", "status": "in_progress", "due_date": "2026-12-01T17:00:00Z"},
+    "clear what may be empty": {"description": None, "due_date": None},
+}
+
+
+class TaskController(Controller):
+    path = "/"
+
+    @get(
+        "/",
+        summary="List tasks",
+        response_description="The tasks.",
+        responses={
+            304: ResponseSpec(None, description="Nothing of the user's tasks has changed.", generate_examples=False)
+        },
+        operation_class=described(query=PARAMETERS, headers={200: ("ETag?", "Link?"), 304: ("ETag",)}, example=[TASK]),
+    )
+    async def list_tasks(self, request: TaskRequest, if_none_match: IfNoneMatch = None) -> Answer[list[Task]]:
+        """Filtered, sorted, a page at a time. While there is more, the header `Link` (`rel="next"`) leads to the
+        next page; every task is seen exactly once, whatever is written meanwhile. With `If-None-Match` an unchanged
+        list is a 304 without a body. `due=today` and `due=overdue` follow the clock and have no `ETag`."""
+        service, owner = request.service, request.owner
+        known = read_if_none_match(request, if_none_match)
+        query = read_list_query(request.scope["query_string"], request.surface, service.cursor_key, request.errors)
+        if known is not None and not query.follows_clock:
+            revision = await service.counters.of(owner)
+            if known.includes(revision):
+                return Answer.not_modified(revision)
+        page = await service.tasks.page(owner, query)
+        headers = next_page(request, query, page)
+        if not query.follows_clock:
+            headers += (etag_header(page.revision),)
+        return Answer([task_from(owner, row) for row in page.rows], 200, *headers)
+
+    @post(
+        "/",
+        summary="Create a task",
+        response_description="The task.",
+        dto=BodyDTO[TaskCreate],
+        return_dto=None,
+        before_request=takes_json,
+        operation_class=described(
+            *BODY,
+            *RETRIED,
+            headers={201: ("ETag", "Location", "Idempotency-Replayed?")},
+            body=Body(
+                {
+                    "a title": {"title": "Buy milk"},
+                    "everything": {
+                        "title": "Buy milk",
+                        "description": "Two bottles",
+                        "status": "pending",
+                        "priority": "high",
+                        "due_date": "2026-12-01",
+                    },
+                }
+            ),
+            example=TASK,
+            leads_to=OF_TASK,
+        ),
+    )
+    async def create_task(
+        self, request: TaskRequest, data: JSONBody[TaskCreate], idempotency_key: IdempotencyKeyHeader = None
+    ) -> Answer[Task]:
+        """With an `Idempotency-Key` the request may be repeated until it is answered: one task is created."""
+        request.query()
+        key = await read_idempotency_key(request, idempotency_key)
+        request.refuse()
+
+        async def work(tasks: TaskStore) -> Answer[Task]:
+            (row,) = await tasks.create(request.user, [data])
+            location = request.service.settings.address(f"{request.address.rstrip('/')}/{row['id']}")
+            return task_answer(request, row, 201, (b"location", location.encode("ascii")))
+
+        return await once(request, key, work)
+
+    @delete(
+        "/",
+        status_code=200,
+        summary="Erase everything",
+        response_description="How much was erased.",
+        operation_class=described(query=("confirm",), example={"deleted": 12, "deleted_from_trash": 3}),
+    )
+    async def delete_all_tasks(self, request: TaskRequest) -> Answer[Cleared]:
+        """All tasks of the user, the trash included, for good. There is no way back."""
+        if request.query("confirm").get("confirm") != ["all"]:
+            message = "must be confirmed with confirm=all: every task is erased for good, the trash included"
+            request.note(Invalid("one_of", message, allowed=("all",)), "confirm", "query")
+        request.refuse()
+        service = request.service
+        async with service.pool.transaction(writer=request.owner) as transaction:
+            return Answer(await service.tasks.within(transaction).erase_all(request.user))
+
+    @get(
+        "/{task_id:str}",
+        summary="Get a task",
+        response_description="The task.",
+        responses={304: ResponseSpec(None, description="The task has not changed.", generate_examples=False)},
+        operation_class=described(*READ, headers={200: ("ETag",), 304: ("ETag",)}, example=TASK),
+    )
+    async def get_task(self, request: TaskRequest, task_id: TaskId, if_none_match: IfNoneMatch = None) -> Answer[Task]:
+        """With `If-None-Match` an unchanged task is a 304 without a body."""
+        request.query()
+        known = read_if_none_match(request, if_none_match)
+        wanted = request.read_task_id(task_id)
+        row = await request.service.tasks.get_owned(request.owner, wanted)
+        if row is None:
+            raise await missing(request, wanted)
+        if known is not None and known.includes(row["revision"]):
+            return Answer.not_modified(row["revision"])
+        return task_answer(request, row)
+
+    @put(
+        "/{task_id:str}",
+        summary="Change a task",
+        response_description=CHANGED,
+        dto=BodyDTO[TaskChange],
+        return_dto=None,
+        before_request=takes_json,
+        operation_class=described(*BODY, *WRITE, headers={200: ("ETag",)}, body=Body(CHANGES), example=TASK),
+    )
+    async def replace_task(
+        self, request: TaskRequest, task_id: TaskId, data: JSONBody[TaskChange], if_match: IfMatch = None
+    ) -> Answer[Task]:
+        """Absent fields stay as they are, `null` clears those that may be empty. Read-only fields are accepted and
+        ignored, so a task may be sent back as it was read."""
+        return await self._change(request, task_id, data, if_match)
+
+    @patch(
+        "/{task_id:str}",
+        summary="Change some fields of a task",
+        response_description=CHANGED,
+        dto=BodyDTO[TaskChange],
+        return_dto=None,
+        before_request=takes_merge_patch,
+        operation_class=described(
+            *BODY, *WRITE, headers={200: ("ETag",)}, body=Body(CHANGES, MERGE_PATCH), example=TASK
+        ),
+    )
+    async def update_task(
+        self, request: TaskRequest, task_id: TaskId, data: JSONBody[TaskChange], if_match: IfMatch = None
+    ) -> Answer[Task]:
+        """Absent fields stay as they are, `null` clears those that may be empty."""
+        return await self._change(request, task_id, data, if_match)
+
+    @patch(
+        "/{task_id:str}/complete",
+        summary="Complete a task, or take it back",
+        response_description=CHANGED,
+        dto=BodyDTO[Completion],
+        return_dto=None,
+        before_request=may_take_merge_patch,
+        operation_class=described(
+            *BODY,
+            *WRITE,
+            headers={200: ("ETag",)},
+            body=Body(
+                {"complete": {"completed": True}, "take back": {"completed": False}}, MERGE_PATCH, required=False
+            ),
+            example=TASK,
+        ),
+    )
+    async def complete_task(
+        self, request: TaskRequest, task_id: TaskId, data: JSONBody[TaskChange | None] = None, if_match: IfMatch = None
+    ) -> Answer[Task]:
+        """Without a body the task is toggled; with one it is set, however often that is repeated."""
+        request.query()
+        edit = read_edit(request, task_id, if_match, toggle=data is None, change=data)
+        return task_answer(request, await apply_edit(request, edit))
+
+    @delete(
+        "/{task_id:str}",
+        summary="Delete a task",
+        response_description="The task is deleted.",
+        operation_class=described(*WRITE, query=("permanent",), leads_to=("restoreTask", "getTask")),
+    )
+    async def delete_task(self, request: TaskRequest, task_id: TaskId, if_match: IfMatch = None) -> Answer[None]:
+        """Into the trash, from where it can be restored. With `permanent=true`, or under the policy
+        `delete = "hard"`, for good."""
+        permanent = request.choice(request.query("permanent"), "permanent", ("false", "true")) == "true"
+        edit = read_edit(request, task_id, if_match, to_trash=True, from_trash=permanent)
+        await apply_edit(request, edit, erase=permanent or request.service.hard_delete)
+        return Answer(None, 204)
+
+    async def _change(
+        self, request: TaskRequest, task_id: str, change: TaskChange, if_match: str | None
+    ) -> Answer[Task]:
+        request.query()
+        edit = read_edit(request, task_id, if_match, change=change)
+        return task_answer(request, await apply_edit(request, edit))
+
+
+def next_page(request: TaskRequest, query: ListQuery, page: Page) -> tuple[Header, ...]:
+    """The `Link` to the next page, if there is one."""
+    if page.next_cursor is None:
+        return ()
+    parameters = [*query.asked, ("limit", str(query.limit)), ("cursor", page.next_cursor)]
+    # A client may have left a bracket as it is, which would end the link.
+    path = request.address.replace(">", "%3E")
+    address = request.service.settings.address(f"{path}?{urlencode(parameters)}")
+    return ((b"link", f'<{address}>; rel="next"'.encode("ascii")),)

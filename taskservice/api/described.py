@@ -1,0 +1,111 @@
+"""Says on a handler what its signature cannot: problems, headers, examples, and where an answer leads.
+
+    @get("/{task_id:str}", operation_class=described(*READ, headers={200: ("ETag",), 304: ("ETag",)}))
+
+Litestar makes an `Operation` of the handler, and `Description` completes it when the document is asked for.
+"""
+
+import datetime as dt
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+from litestar.openapi.spec import Operation
+from msgspec import Struct, to_builtins
+
+from taskservice import problems
+from taskservice.api.json_body import JSON
+from taskservice.problems import Problem
+from taskservice.tasks.schemas import Task
+
+Kinds = tuple[type[Problem], ...]
+
+# ---- problems that go together
+
+READ: Final[Kinds] = (problems.TaskNotFound, problems.ForeignTask)
+WRITE: Final[Kinds] = (*READ, problems.PreconditionFailed)
+BODY: Final[Kinds] = (problems.MalformedBody, problems.BodyTooLarge, problems.UnsupportedMediaType)
+RETRIED: Final[Kinds] = (problems.IdempotencyInFlight, problems.IdempotencyKeyReused)
+
+# ---- examples
+
+TASK: Final[dict[str, Any]] = to_builtins(
+    Task(
+        id=uuid.UUID("01976b2e-0b3c-7c4e-9d57-1f2a3b4c5d6e"),
+        user_id="alice",
+        title="Buy milk",
+        description=None,
+        status="pending",
+        completed=False,
+        priority="medium",
+        due_date=dt.date(2026, 12, 1),
+        created_at=dt.datetime(2026, 11, 20, 9, 15, 30, 123456, dt.UTC),
+        updated_at=dt.datetime(2026, 11, 20, 9, 15, 30, 123456, dt.UTC),
+        completed_at=None,
+    )
+)
+ID: Final[str] = TASK["id"]
+OTHER_ID: Final = "01976b2e-0b3c-7c4e-9d57-1f2a3b4c5d6f"
+
+OF_TASK: Final = ("getTask", "replaceTask", "updateTask", "completeTask", "deleteTask")
+"""The operations that take the id of a task that exists."""
+
+
+class Body(Struct, frozen=True):
+    """What cannot be seen of a request's body. The docs pages fill in the first example."""
+
+    examples: Mapping[str, Any]
+    media_types: Collection[str] = JSON
+    required: bool = True
+    list_of: type[Struct] | None = None
+    """Where the handler reads the body itself, so that Litestar does not know its type."""
+
+
+class Said(Struct, frozen=True, kw_only=True):
+    """What a handler says about its operation."""
+
+    problems: Kinds = ()
+    headers: Mapping[int, Sequence[str]] = {}
+    query: Sequence[str] = ()
+    body: Body | None = None
+    example: Any = None
+    files: Mapping[str, Any] | None = None
+    leads_to: Sequence[str] = ()
+
+
+class DescribedOperation(Operation):
+    """The operation of a handler, with what the handler says about it."""
+
+    said: ClassVar[Said] = Said()
+
+
+def described(
+    *kinds: type[Problem],
+    headers: Mapping[int, Sequence[str]] | None = None,
+    query: Sequence[str] = (),
+    body: Body | None = None,
+    example: Any = None,
+    files: Mapping[str, Any] | None = None,
+    leads_to: Sequence[str] = (),
+) -> type[Operation]:
+    """The `operation_class` of a handler.
+
+    - `kinds`: the problems that only some operations have
+    - `headers`: those of an answer, by its status; `?` at the end of a name means that it is not always there
+    - `query`: the names of the parameters
+    - `files`: the media types of a download, and their schemas
+    - `leads_to`: the operations that take the id of the task in the answer, or of the task in the path
+    """
+
+    class Of(DescribedOperation):
+        said = Said(
+            problems=kinds,
+            headers=headers or {},
+            query=query,
+            body=body,
+            example=example,
+            files=files,
+            leads_to=leads_to,
+        )
+
+    return Of

@@ -1,0 +1,61 @@
+"""Bodies through Litestar's DTO layer: read strictly, with everything that is wrong noted on the request."""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast
+
+from litestar.dto import AbstractDTO
+from litestar.typing import FieldDefinition
+
+from taskservice.api.request import TaskRequest
+from taskservice.api.schemas import BatchRequest
+from taskservice.tasks.batch import BatchOperation, read_batch
+from taskservice.tasks.schemas import Completion, TaskChange, TaskCreate
+
+T = TypeVar("T")
+
+
+class BodyDTO(AbstractDTO[T]):
+    """Reads a body of the shape `T`, which is also what the API's description shows.
+
+    Litestar's own DTOs stop at the first wrong field, and accept "5" for 5 and the second of two equal names.
+    `data` is None where something is wrong; the handler's `request.refuse()` then raises the errors.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def create_for_field_definition(cls, *_: Any, **__: Any) -> None:
+        """Creates no backend, because none is generated from the model."""
+
+    def decode_bytes(self, value: bytes) -> Any:
+        request = cast("TaskRequest", self.asgi_connection)
+        return _READERS[self.model_type](request)
+
+    @classmethod
+    def create_openapi_schema(cls, field_definition: FieldDefinition, handler_id: str, schema_creator: Any) -> Any:
+        return schema_creator.for_field_definition(FieldDefinition.from_annotation(cls.model_type))
+
+
+def _read_create(request: TaskRequest) -> TaskCreate | None:
+    return request.service.bodies.read_create(request.document, request.errors)
+
+
+def _read_change(request: TaskRequest) -> TaskChange | None:
+    return request.service.bodies.read_change(request.document, request.errors)
+
+
+def _read_completion(request: TaskRequest) -> TaskChange | None:
+    return request.service.bodies.read_completion(request.document, request.errors)
+
+
+def _read_batch(request: TaskRequest) -> list[BatchOperation]:
+    service = request.service
+    return read_batch(request.document, service.bodies, request.errors, hard_delete=service.hard_delete)
+
+
+_READERS: Final[dict[Any, Callable[[TaskRequest], Any]]] = {
+    TaskCreate: _read_create,
+    TaskChange: _read_change,
+    Completion: _read_completion,
+    BatchRequest: _read_batch,
+}

@@ -1,0 +1,35 @@
+"""One write to one task: what the request asks for, and what is raised where it cannot be done."""
+
+import uuid
+from typing import Any
+
+from taskservice.api.conditional import read_if_match
+from taskservice.api.request import TaskRequest
+from taskservice.problems import ForeignTask, PreconditionFailed, TaskNotFound
+from taskservice.tasks.schemas import etag
+from taskservice.tasks.store import Edited, Row, TaskStore
+from taskservice.tasks.write_statements import Edit
+
+
+def read_edit(request: TaskRequest, task_id: str, if_match: str | None, **what: Any) -> Edit:
+    """What to do to the task of the path. Raises everything that is wrong with the request."""
+    tags = read_if_match(request, if_match)
+    return Edit(id=request.read_task_id(task_id), if_match=tags, **what)
+
+
+async def apply_edit(request: TaskRequest, edit: Edit, tasks: TaskStore | None = None, *, erase: bool = False) -> Row:
+    """The task's row after the edit. Raises 404, 403 or 412 where nothing was done."""
+    tasks = tasks or request.service.tasks
+    done: Edited | None = (await (tasks.erase if erase else tasks.edit)(request.owner, [edit])).get(0)
+    if done is None:
+        raise await missing(request, edit.id)
+    if not done.matched:
+        raise PreconditionFailed(etag(done.row["revision"]))
+    return done.row
+
+
+async def missing(request: TaskRequest, task_id: uuid.UUID) -> TaskNotFound | ForeignTask:
+    """Why the user has no such task."""
+    if request.reveals_foreign and await request.service.tasks.belongs_to_another(request.owner, task_id):
+        return ForeignTask()
+    return TaskNotFound()
