@@ -42,8 +42,8 @@ async def visiting(browser: Browser, request: pytest.FixtureRequest) -> AsyncIte
     """
     visits: list[Visit] = []
 
-    async def visit(url: str, *, elsewhere: tuple[str, ...] = ()) -> Visit:
-        visits.append(await Visit.begin(browser, url, elsewhere))
+    async def visit(url: str, *, elsewhere: tuple[str, ...] = (), width: int = 1280, dark: bool = False) -> Visit:
+        visits.append(await Visit.begin(browser, url, elsewhere, width=width, dark=dark))
         return visits[-1]
 
     yield visit

@@ -62,7 +62,7 @@ async def test_scalar_shows_every_operation(service: Service, visiting: Visiting
 async def test_problem_pages_are_styled_and_quiet(service: Service, visiting: Visiting, page: str) -> None:
     visit = await visiting(service.url + page)
     assert await visit.page.locator("h1").inner_text()
-    assert await visit.page.locator("body").evaluate("body => getComputedStyle(body).maxWidth") != "none"
+    assert await visit.page.locator("main").evaluate("main => getComputedStyle(main).maxWidth") != "none"
 
 
 async def test_docs_leads_to_swagger_ui(service: Service, visiting: Visiting) -> None:

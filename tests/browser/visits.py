@@ -28,9 +28,13 @@ class Visit:
         self._allowed = allowed
 
     @classmethod
-    async def begin(cls, browser: Browser, url: str, elsewhere: tuple[str, ...] = ()) -> Self:
+    async def begin(
+        cls, browser: Browser, url: str, elsewhere: tuple[str, ...] = (), *, width: int = 1280, dark: bool = False
+    ) -> Self:
         """Open a page that may talk to its own origin, and to those `elsewhere`."""
-        context = await browser.new_context(viewport={"width": 1280, "height": 900})
+        context = await browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
+        )
         context.set_default_timeout(15_000)
         page = await context.new_page()
         visit = cls(context, page, frozenset({origin_of(url), *elsewhere}))

@@ -1,0 +1,16 @@
+// Nothing may leave this origin: no fonts, no telemetry, no proxy, no assistant.
+readDescription().then((content) => {
+  const token = readToken();
+  Scalar.createApiReference("#scalar", {
+    content,
+    withDefaultFonts: false,
+    telemetry: false,
+    persistAuth: true,
+    agent: { disabled: true },
+    mcp: { disabled: true },
+    defaultOpenAllTags: true,
+    showDeveloperTools: "never",
+    hideClientButton: true,
+    ...(token && { authentication: { preferredSecurityScheme: "bearer", securitySchemes: { bearer: { token } } } }),
+  });
+});
