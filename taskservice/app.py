@@ -21,7 +21,7 @@ from taskservice.api.struct_schemas import StructSchemas
 from taskservice.auth.middleware import Authentication
 from taskservice.auth.tokens import TokenVerifier
 from taskservice.auth.users import RegisteredUsers
-from taskservice.cli.database import MigrationCommands
+from taskservice.cli.plugin import CommandLine
 from taskservice.database.bring_up import BringUp, migrations_config
 from taskservice.database.pool import Pool
 from taskservice.database.server import DatabaseServer
@@ -119,7 +119,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         exception_handlers={Exception: problem_response},
         after_exception=[remember_cause],
         openapi_config=openapi_config(settings),
-        plugins=[RunCommand(), MigrationCommands(migrations), StructSchemas()],
+        plugins=[RunCommand(), CommandLine(migrations), StructSchemas()],
         lifespan=[lifespan],
         on_shutdown=[log.flush],
         state=State({"database_server": server, "settings": settings, "service": TaskService(settings, pool, tasks)}),

@@ -1,139 +1,23 @@
-"""`litestar doctor`: is everything in order here, and if not, what to do."""
+"""`litestar doctor`: whether everything is in order here, and if not, what to do about it."""
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator
-from typing import Any, Final
+import sys
 
-from msgspec import Struct
-
-from taskservice.auth.explain import explain
-from taskservice.auth.jwks import FetchError, IssuerKeys
-from taskservice.auth.tokens import TokenVerifier
-from taskservice.auth.users import UsersTableError, find_users_table
-from taskservice.database.bring_up import schema_version
-from taskservice.database.embedded import EmbeddedPostgresError
-from taskservice.database.failures import Failure, classify, describe
-from taskservice.database.migrations import HEAD
-from taskservice.database.server import DatabaseServer, open_connection
-from taskservice.database.url import ConnectionTarget
-from taskservice.settings import Settings, SettingsError, load_settings
-
-_UNREACHED: Final = (ConnectionError, TimeoutError, socket.gaierror)
+import rich_click as click
 
 
-class Finding(Struct, frozen=True):
-    """One line of the report."""
+@click.command()
+@click.option("--token", "given", metavar="TOKEN", help="Say in plain words why this token would be refused.")
+def doctor(given: str | None) -> None:
+    """Check settings, database, migrations and keys, and say what is wrong and what to do about it."""
+    from taskservice.cli.examination import examine  # noqa: PLC0415 (see the package)
 
-    good: bool
-    what: str
-    found: str
-    remedy: str = ""
-
-
-async def examine(token: str | None = None) -> list[Finding]:
-    """Look at everything that can be wrong, in the order in which it matters."""
-    try:
-        settings = load_settings()
-        server = DatabaseServer(settings)
-        TokenVerifier(settings)
-    except SettingsError as error:
-        return [Finding(False, "settings", problem, "docs/configuration.md lists all") for problem in error.problems]
-    findings = [Finding(True, "settings", f"{settings.env}, {len(settings.warnings)} warnings")]
-    findings += [Finding(False, "settings", warning) for warning in settings.warnings]
-    try:
-        findings += [finding async for finding in _database(settings, server)]
-    finally:
-        await asyncio.to_thread(server.stop)
-    findings += [finding async for finding in _keys(settings)]
-    if token is not None:
-        reasons = await explain(token, settings)
-        findings += [
-            Finding(False, "token", reason, "docs/better-auth.md shows where to get a good one") for reason in reasons
-        ]
-        if not reasons:
-            findings.append(Finding(True, "token", "would be accepted"))
-    return findings
-
-
-async def _database(settings: Settings, server: DatabaseServer) -> AsyncIterator[Finding]:
-    try:
-        connection = await server.connect()
-    except EmbeddedPostgresError as error:
-        yield Finding(False, "database", str(error))
-        return
-    except Exception as error:  # noqa: BLE001 (whatever it is, it is what the doctor is asked about)
-        yield _unreachable("database", server.description, error)
-        return
-    try:
-        version = await connection.fetchval("SHOW server_version")
-        yield Finding(True, "database", f"{server.description}: PostgreSQL {version}")
-        yield await _schema(connection)
-        if settings.users == "registered":
-            yield await _users_table(settings, connection)
-    except Exception as error:  # noqa: BLE001 (here, too)
-        yield Finding(False, "database", describe(error), "does its user own the tables of this service?")
-    finally:
-        await connection.close()
-    direct = settings.database.direct if settings.database else None
-    if direct is not None and direct is not settings.database:
-        yield await _way_around_pooler(direct)
-
-
-async def _way_around_pooler(direct: ConnectionTarget) -> Finding:
-    try:
-        connection = await open_connection(direct)
-    except Exception as error:  # noqa: BLE001 (as above)
-        return _unreachable("direct database", direct.redacted, error)
-    await connection.close()
-    return Finding(True, "direct database", f"{direct.redacted}: for migrations")
-
-
-def _unreachable(what: str, where: str, error: Exception) -> Finding:
-    is_away = isinstance(error, _UNREACHED) and classify(error, connecting=True) is not Failure.MISCONFIGURED
-    remedy = (
-        "does PostgreSQL run there, and may this machine reach it? Host and port stand in the URL" if is_away else ""
-    )
-    return Finding(False, what, f"{where}: {describe(error)}", remedy)
-
-
-async def _schema(connection: Any) -> Finding:
-    version = await schema_version(connection)
-    if version == HEAD:
-        return Finding(True, "migrations", f"up to date ({version})")
-    if version is not None and version > HEAD:
-        return Finding(True, "migrations", f"at {version}, newer than this program knows ({HEAD})")
-    return Finding(
-        False, "migrations", f"at {version or 'nothing'}, wanted is {HEAD}", "run `litestar database upgrade`, or start"
-    )
-
-
-async def _users_table(settings: Settings, connection: Any) -> Finding:
-    async def fetch(sql: str, arguments: Any) -> Any:
-        return await connection.fetch(sql, *arguments)
-
-    try:
-        await find_users_table(settings.users_table, fetch)
-    except UsersTableError as error:
-        return Finding(False, "users table", str(error))
-    return Finding(True, "users table", f'"{settings.users_table}" is there')
-
-
-async def _keys(settings: Settings) -> AsyncIterator[Finding]:
-    if settings.secrets:
-        made = "made up for development" if settings.generated_secret else f"{len(settings.secrets)} in use"
-        yield Finding(True, "shared secret", f"{made}; `litestar token USER` signs with it")
-    if settings.jwks_url:
-        keys = IssuerKeys(settings.jwks_url)
-        try:
-            await keys.fetch()
-        except FetchError as error:
-            yield Finding(
-                False, "JWKS", f"{settings.jwks_url}: {error}", "is Better Auth running, and is its jwt() plugin on?"
-            )
-        else:
-            known = ", ".join(keys.names) or "no key in it can verify anything"
-            remedy = "" if keys.names else "does Better Auth sign with EdDSA, ES256, ES512, RS256 or PS256?"
-            yield Finding(bool(keys.names), "JWKS", f"{settings.jwks_url}: {known}", remedy)
-        finally:
-            await keys.close()
+    findings = asyncio.run(examine(given))
+    width = max(len(finding.what) for finding in findings)
+    for finding in findings:
+        mark = click.style("✓", fg="green") if finding.good else click.style("✗", fg="red")
+        click.echo(f"{mark} {finding.what:<{width}}  {finding.found}")
+        if finding.remedy:
+            click.echo(f"  {'':<{width}}  → {finding.remedy}")
+    if not all(finding.good for finding in findings):
+        sys.exit(1)

@@ -1,17 +1,58 @@
-"""Sessions of SQLAlchemy, for what is no request: maintenance, and the general methods of advanced-alchemy."""
+"""Sessions of SQLAlchemy on the pool's connections, for whatever is no request: commands and maintenance."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
-from sqlalchemy import NullPool, event
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+import sqlalchemy as sa
+from sqlalchemy import CursorResult, Executable, NullPool, event
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    AsyncSession,
+    async_scoped_session,
+    async_sessionmaker,
+    create_async_engine,
+)
+from sqlalchemy.orm import Session
 
-from taskservice.database.server import DatabaseServer
+from taskservice.database.pool import Pool, Record
+
+Sessions = async_sessionmaker[AsyncSession]
+AnySession = AsyncSession | async_scoped_session[AsyncSession]
+"""What advanced-alchemy's repositories work with."""
 
 
-def new_session(server: DatabaseServer) -> AsyncSession:
-    """Opens a connection of its own when it is first used, with the same settings as the pool's, and closes it."""
-    return AsyncSession(new_engine(server.connect))
+class FlushRefused(Exception):
+    """A session was about to write entities by itself."""
+
+
+class CountedSession(Session):
+    """Reads entities and runs statements, and never writes an entity because it was changed.
+
+    Such a write would skip the user's change counter, and with it every tag and every reader of the change feed.
+    """
+
+
+@event.listens_for(CountedSession, "before_flush")
+def _refuse(session: Session, _context: Any, _instances: Any) -> None:
+    changed = [entity for entity in session.dirty if session.is_modified(entity)]
+    for entity in (*session.new, *session.deleted, *changed):
+        raise FlushRefused(
+            f"{type(entity).__name__}: a flush would write it past the change counter; "
+            "give it to a method of its repository"
+        )
+
+
+def sessions_of(pool: Pool, *, seconds: float | None = None) -> Sessions:
+    """Makes sessions, each with a connection of the pool for as long as it works.
+
+        async with sessions_of(pool).begin() as session: ...
+
+    is one unit of work: it commits at the end of the block and rolls back when the block raises, and the connection
+    goes back in any case, after `seconds` (by default the pool's deadline) at the latest.
+    """
+    engine = new_engine(partial(pool.lend, seconds))
+    return async_sessionmaker(engine, sync_session_class=CountedSession, expire_on_commit=False)
 
 
 def new_engine(connect: Callable[[], Awaitable[Any]]) -> AsyncEngine:
@@ -26,3 +67,39 @@ def new_engine(connect: Callable[[], Awaitable[Any]]) -> AsyncEngine:
         )
 
     return engine
+
+
+async def row_count(session: AnySession, statement: Executable) -> int:
+    """Runs a statement that writes; how many rows it wrote."""
+    result = await session.execute(statement)
+    assert isinstance(result, CursorResult)  # noqa: S101 (for the type checker: what a writing statement gives)
+    return result.rowcount
+
+
+async def queries_of(session: AnySession) -> "SessionQueries":
+    """Runs statements of `statements.py` in the session's transaction."""
+    connection = await session.connection()
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    if not driver.is_in_transaction():
+        # SQLAlchemy begins the transaction with its own first statement.
+        await session.execute(sa.text("SELECT 1"))
+    return SessionQueries(driver)
+
+
+class SessionQueries:
+    """The driver's connection of one session. What the pool does about repeating and turns is not needed here."""
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+
+    async def fetch(
+        self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
+    ) -> list[Record]:
+        rows: list[Record] = await self._driver.fetch(sql, *args)
+        return rows
+
+    async def fetchrow(
+        self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
+    ) -> Record | None:
+        rows = await self.fetch(sql, args)
+        return rows[0] if rows else None

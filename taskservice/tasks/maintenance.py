@@ -1,146 +1,171 @@
-"""What `litestar purge` removes: old trash, old tombstones, spent idempotency keys, and what deleted users left.
+"""Removes for good what is past its time: old trash, tombstones and answers, and what users who are gone left behind.
 
-The only statements that span users; they run on an operator's session, never in a request.
+One user at a time, in short transactions that lock the user's row first, as every writer does. The statements that look
+for such users span all of them and lock nothing.
 """
 
 import datetime as dt
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
+import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from taskservice import rules
-from taskservice.tasks.models import idempotency_keys, tasks, tombstones, users
+from taskservice.database.failures import Failure, classify
+from taskservice.database.session import Sessions
+from taskservice.tasks.models import tasks
+from taskservice.tasks.repository import TaskRepository
+from taskservice.tasks.user_repositories import IdempotencyKeyRepository, TombstoneRepository, UserRepository
 
 BATCH: Final = 1000
-"""Rows a transaction, so that nobody waits long for a lock."""
+"""Rows of a kind in one transaction, so that the user's requests do not wait long."""
+
+SECONDS: Final = 3600.0
+"""How long one unit of work may take: the look-up of users reads all that is old."""
+
+USERS: Final = 1000
+"""How many users are looked up at once."""
 
 
-class Purged(Struct):
+class Removed(Struct):
     """How many were removed."""
 
     tasks: int = 0
     tombstones: int = 0
     idempotency_keys: int = 0
     users: int = 0
+    busy: int = 0
+    """Users whose row somebody held for too long. They are left for the next time."""
+
+    def add(self, other: "Removed") -> None:
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class UsersTableEmpty(Exception):
     """The users table holds nobody, which looks like a mistake: everything would be removed."""
 
 
-async def purge(session: AsyncSession, *, older_than: dt.timedelta) -> Purged:
-    """Remove trash deleted longer ago than this, and what is only kept for a time anyway."""
+class NoSuchUser(Exception):
+    """There is nothing of such a user."""
+
+
+async def purge(sessions: Sessions, *, older_than: dt.timedelta) -> Removed:
+    """Remove trash deleted longer ago than this, and tombstones and answers that are past their time."""
     now = dt.datetime.now(dt.UTC)
-    return Purged(
-        tasks=await _purge_trash(session, now - older_than),
-        tombstones=await _purge_tombstones(session, now - dt.timedelta(days=rules.TOMBSTONE_DAYS)),
-        idempotency_keys=await _purge_keys(session, now - dt.timedelta(hours=rules.IDEMPOTENCY_HOURS)),
-    )
+    trash = now - older_than
+    deletions = now - dt.timedelta(days=rules.TOMBSTONE_DAYS)
+    answers = now - dt.timedelta(hours=rules.IDEMPOTENCY_HOURS)
+
+    async def step(session: AsyncSession, user: str) -> Removed:
+        # Trash first: a deletion older than the change feed keeps it leaves a tombstone that goes at once.
+        return Removed(
+            tasks=await TaskRepository(session=session, owner=user).purge(before=trash, limit=BATCH),
+            tombstones=await TombstoneRepository(session=session, owner=user).purge(before=deletions, limit=BATCH),
+            idempotency_keys=await IdempotencyKeyRepository(session=session, owner=user).purge(
+                before=answers, limit=BATCH
+            ),
+        )
+
+    async def users() -> AsyncIterator[str]:
+        after = ""
+        while True:
+            async with sessions.begin() as session:
+                await _take_time(session)
+                found = await UserRepository(session=session).with_something_old(
+                    trash=trash, deletions=deletions, answers=answers, after=after, limit=USERS
+                )
+            for user in found:
+                yield user
+            if len(found) < USERS:
+                return
+            after = found[-1]
+
+    removed = Removed()
+    async for user in users():
+        removed.add(await _in_steps(sessions, user, step))
+    return removed
 
 
-async def _purge_trash(session: AsyncSession, before: dt.datetime) -> int:
-    doomed = (
-        sa.select(tasks.c.id)
-        .where(tasks.c.deleted_at < before)
-        .limit(BATCH)
-        .with_for_update(skip_locked=True)
-        .cte("doomed")
-    )
-    gone = (
-        sa.delete(tasks)
-        .where(tasks.c.id == doomed.c.id)
-        .returning(tasks.c.user_id, tasks.c.revision, tasks.c.id, tasks.c.deleted_at)
-        .cte("gone")
-    )
-    # The deletion keeps its number: readers of the feed hear of it once, in its place.
-    told = postgresql.insert(tombstones).from_select(
-        ["user_id", "revision", "task_id", "deleted_at"], sa.select(*gone.c)
-    )
-    return await _until_done(session, told)
-
-
-async def _purge_tombstones(session: AsyncSession, before: dt.datetime) -> int:
-    doomed = (
-        sa.select(tombstones.c.user_id, tombstones.c.revision)
-        .where(tombstones.c.deleted_at < before)
-        .order_by(tombstones.c.deleted_at)
-        .limit(BATCH)
-        .cte("doomed")
-    )
-    gone = (
-        sa.delete(tombstones)
-        .where(tombstones.c.user_id == doomed.c.user_id, tombstones.c.revision == doomed.c.revision)
-        .returning(tombstones.c.user_id, tombstones.c.revision)
-        .cte("gone")
-    )
-    newest = sa.select(gone.c.user_id, sa.func.max(gone.c.revision).label("revision")).group_by(gone.c.user_id)
-    newest_gone = newest.cte("newest_gone")
-    forgotten = (
-        sa.update(users)
-        .values(forgotten=sa.func.greatest(users.c.forgotten, newest_gone.c.revision))
-        .where(users.c.id == newest_gone.c.user_id)
-        .returning(users.c.id)
-        .cte("forgotten")
-    )
-    removed = 0
-    while True:
-        count = await session.scalar(sa.select(sa.func.count()).select_from(gone).add_cte(forgotten)) or 0
-        await session.commit()
-        removed += count
-        if count < BATCH:
-            return removed
-
-
-async def _purge_keys(session: AsyncSession, before: dt.datetime) -> int:
-    doomed = (
-        sa.select(idempotency_keys.c.user_id, idempotency_keys.c.route, idempotency_keys.c.key)
-        .where(idempotency_keys.c.created_at < before)
-        .limit(BATCH)
-        .with_for_update(skip_locked=True)
-        .cte("doomed")
-    )
-    return await _until_done(
-        session,
-        sa.delete(idempotency_keys).where(
-            idempotency_keys.c.user_id == doomed.c.user_id,
-            idempotency_keys.c.route == doomed.c.route,
-            idempotency_keys.c.key == doomed.c.key,
-        ),
-    )
-
-
-async def purge_orphans(session: AsyncSession, users_table: str) -> Purged:
+async def purge_orphans(sessions: Sessions, users_table: str) -> Removed:
     """Remove everything of users who are not in Better Auth's table any more."""
     schema, _, name = users_table.rpartition(".")
     registered = sa.table(sa.sql.quoted_name(name, quote=True), sa.column("id"), schema=schema or None)
-    if not await session.scalar(sa.select(sa.exists().select_from(registered))):
-        raise UsersTableEmpty(f'the table "{users_table}" is empty; nothing was removed')
-    known = sa.select(sa.cast(registered.c.id, sa.Text))
-    orphans = (await session.scalars(sa.select(users.c.id).where(users.c.id.not_in(known)))).all()
-    purged = Purged(users=len(orphans))
+    async with sessions.begin() as session:
+        if not await session.scalar(sa.select(sa.exists().select_from(registered))):
+            raise UsersTableEmpty(f'the table "{users_table}" is empty; nothing was removed')
+        await _take_time(session)
+        orphans = await UserRepository(session=session).not_in(registered)
+
+    async def step(session: AsyncSession, user: str) -> Removed:
+        removed = Removed(
+            tasks=await TaskRepository(session=session, owner=user).forget(limit=BATCH),
+            tombstones=await TombstoneRepository(session=session, owner=user).forget(limit=BATCH),
+            idempotency_keys=await IdempotencyKeyRepository(session=session, owner=user).purge(limit=BATCH),
+        )
+        if not _is_full(removed):
+            removed.users = await UserRepository(session=session).remove(user)
+        return removed
+
+    removed = Removed()
     for orphan in orphans:
-        # No request waits for this, and a user may have left much.
-        await session.execute(sa.text("SET LOCAL statement_timeout = 0"))
-        # One user at a time, each locked first, as every writer does.
-        await session.execute(sa.select(users.c.id).where(users.c.id == orphan).with_for_update())
-        for table in (tasks, tombstones, idempotency_keys):
-            result = await session.execute(sa.delete(table).where(table.c.user_id == orphan))
-            removed: int = result.rowcount  # type: ignore[attr-defined]
-            setattr(purged, table.name, getattr(purged, table.name) + removed)
-        await session.execute(sa.delete(users).where(users.c.id == orphan))
-        await session.commit()
-    return purged
+        removed.add(await _in_steps(sessions, orphan, step))
+    return removed
 
 
-async def _until_done(session: AsyncSession, statement: sa.Executable) -> int:
-    removed = 0
+async def count_tasks(sessions: Sessions, user: str) -> tuple[int, int]:
+    """How many live and how many deleted tasks a user has. Raises `NoSuchUser`."""
+    async with sessions.begin() as session:
+        if not await UserRepository(session=session).exists(id=user):
+            raise NoSuchUser(user)
+        live = await TaskRepository(session=session, owner=user).count()
+        return live, await TaskRepository(session=session, owner=user, trash=True).count()
+
+
+async def erase_user(sessions: Sessions, user: str) -> Removed:
+    """Remove a user's tasks, e-mail address and name for good. Each task leaves a tombstone: an id and a date.
+
+    Raises `NoSuchUser`. Repeating it goes on where it stopped.
+    """
+
+    async def step(session: AsyncSession, user: str) -> Removed:
+        await UserRepository(session=session).forget_person(user)
+        some = sa.select(tasks.c.id).where(tasks.c.user_id == user).limit(BATCH)
+        ids = [*await session.scalars(some)]
+        return Removed(
+            tasks=await TaskRepository(session=session, owner=user).erase(ids) if ids else 0,
+            idempotency_keys=await IdempotencyKeyRepository(session=session, owner=user).purge(limit=BATCH),
+        )
+
+    await count_tasks(sessions, user)
+    return await _in_steps(sessions, user, step)
+
+
+async def _in_steps(sessions: Sessions, user: str, step: Callable[[AsyncSession, str], Awaitable[Removed]]) -> Removed:
+    """Transactions of one user, each with the user's row locked, until one of them has less than a batch to do."""
+    removed = Removed()
     while True:
-        result = await session.execute(statement)
-        await session.commit()
-        count: int = result.rowcount  # type: ignore[attr-defined]
-        removed += count
-        if count < BATCH:
+        try:
+            async with sessions.begin() as session:
+                await UserRepository(session=session).lock(user)
+                done = await step(session, user)
+        except Exception as error:
+            if classify(error) is not Failure.SLOW:
+                raise
+            removed.busy = 1
             return removed
+        removed.add(done)
+        if not _is_full(done):
+            return removed
+
+
+def _is_full(removed: Removed) -> bool:
+    return BATCH in msgspec.structs.astuple(removed)
+
+
+async def _take_time(session: AsyncSession) -> None:
+    """No request waits for this statement, and there may be much to look through."""
+    await session.execute(sa.text("SET LOCAL statement_timeout = 0"))

@@ -65,7 +65,10 @@ def test_an_empty_database_with_a_key_server_that_is_down(
     )  # fmt: skip
     assert "✗ BETTER_AUTH_SECRET: shorter than 32 bytes" in found["settings"]
     assert found["database"].startswith("✓")
-    assert found["migrations"] == f"✗ at nothing, wanted is {HEAD} → run `litestar database upgrade`, or start"
+    assert found["migrations"] == (
+        f"✗ the database has no schema yet; this program needs {HEAD} "
+        "→ run `litestar database upgrade`, or start the service"
+    )
     assert 'there is no table "user"' in found["users table"]
     assert issuer.jwks_url in found["JWKS"]
     assert "is Better Auth running" in found["JWKS"]
@@ -123,7 +126,7 @@ def test_a_schema_of_a_newer_program_is_no_fault(
     operator: Operator, postgres: ThrowawayPostgres, database_url: str
 ) -> None:
     postgres.execute("UPDATE taskservice_schema SET version_num = '9999'", database_url)
-    assert findings(operator)["migrations"] == f"✓ at 9999, newer than this program knows ({HEAD})"
+    assert findings(operator)["migrations"] == f"✓ the schema (9999) is newer than this program, which knows {HEAD}"
 
 
 def test_tables_of_somebody_else_are_said_so(

@@ -50,7 +50,7 @@ async def test_trash_older_than_the_retention_goes(operator: Operator, service: 
     await deleted(alice, "young")
     await let_days_pass(service, 31, "old%")
     await let_days_pass(service, 29, "young")
-    assert purge(operator) == "2 deleted tasks, 0 tombstones, 0 idempotency keys removed\n"
+    assert purge(operator) == "Removed 2 deleted tasks, 0 tombstones and 0 idempotency keys.\n"
     assert await alice.titles() == ["live"]
     assert [task["title"] for task in (await alice.get("/trash")).json()] == ["young"]
     assert (await bob.get("/trash")).json() == []
@@ -61,8 +61,8 @@ async def test_how_old_may_be_said_by_policy_or_option(operator: Operator, servi
     for days in (1, 3, 8):
         await deleted(alice, f"{days} days")
         await let_days_pass(service, days, f"{days} days")
-    assert purge(operator, TASKSERVICE_RETENTION_DAYS="7").startswith("1 deleted")
-    assert purge(operator, "--older-than", "2").startswith("1 deleted")
+    assert purge(operator, TASKSERVICE_RETENTION_DAYS="7").startswith("Removed 1 deleted task,")
+    assert purge(operator, "--older-than", "2").startswith("Removed 1 deleted task,")
 
 
 async def test_a_reader_of_the_feed_hears_of_a_purged_deletion_once(operator: Operator, service: Service) -> None:
@@ -71,7 +71,7 @@ async def test_a_reader_of_the_feed_hears_of_a_purged_deletion_once(operator: Op
     task = await deleted(alice, "gone")
     after = await position(alice)
     await alice.create("later")
-    assert purge(operator, "--older-than", "0").startswith("1 deleted")
+    assert purge(operator, "--older-than", "0").startswith("Removed 1 deleted task,")
     assert await changes(alice, before) == [("delete", task["id"]), ("upsert", "later")]
     assert await changes(alice, after) == [("upsert", "later")]
     assert (await alice.get("/changes")).json()["next"] == await position(alice)
@@ -87,12 +87,12 @@ async def test_old_tombstones_go_and_older_readers_have_to_begin_again(operator:
     await bob.create("bob's")
     his = await position(bob)
     await let_days_pass(service, 89)
-    assert purge(operator) == "1 deleted tasks, 0 tombstones, 0 idempotency keys removed\n"
+    assert purge(operator) == "Removed 1 deleted task, 0 tombstones and 0 idempotency keys.\n"
     assert await changes(alice, first) == [("delete", gone["id"]), ("delete", trashed["id"])]
     await service.execute(
         "UPDATE tombstones SET deleted_at = now() - interval '91 days' WHERE task_id = $1", gone["id"]
     )
-    assert purge(operator) == "0 deleted tasks, 1 tombstones, 0 idempotency keys removed\n"
+    assert purge(operator) == "Removed 0 deleted tasks, 1 tombstone and 0 idempotency keys.\n"
     assert_problem(await alice.get("/changes", params={"since": first}), 410, "resync-required")
     assert await changes(alice, between) == [("delete", trashed["id"])]
     assert await changes(bob, his) == []
@@ -105,7 +105,7 @@ async def test_spent_idempotency_keys_go(operator: Operator, service: Service) -
     for key in ("old", "young"):
         await alice.post("", json={"title": key}, headers={"Idempotency-Key": key})
     await service.execute("UPDATE idempotency_keys SET created_at = now() - interval '25 hours' WHERE key = 'old'")
-    assert purge(operator) == "0 deleted tasks, 0 tombstones, 1 idempotency keys removed\n"
+    assert purge(operator) == "Removed 0 deleted tasks, 0 tombstones and 1 idempotency key.\n"
     assert [row["key"] for row in await service.rows("SELECT key FROM idempotency_keys")] == ["young"]
 
 
@@ -118,7 +118,7 @@ async def test_more_than_a_batch_goes_in_one_call(operator: Operator, service: S
     )
     await service.execute("UPDATE users SET revision = 2501")
     # Deleted longer ago than deletions are told: the tombstone goes with the task.
-    assert purge(operator) == "2500 deleted tasks, 2500 tombstones, 0 idempotency keys removed\n"
+    assert purge(operator) == "Removed 2,500 deleted tasks, 2,500 tombstones and 0 idempotency keys.\n"
     [row] = await service.rows("SELECT revision, forgotten FROM users")
     assert tuple(row) == (2501, 2501)
     assert await alice.titles() == ["live"]
@@ -138,7 +138,7 @@ async def test_who_is_gone_from_the_users_table_goes_with_everything(operator: O
     assert await alice.titles() == ["kept"]
 
     await service.execute(SIGN_UP, "alice")
-    assert purge(operator, "--orphans").endswith("\n1 users who are gone, with 2 tasks, removed\n")
+    assert purge(operator, "--orphans").endswith("\nRemoved 1 user who is gone, with 2 tasks.\n")
     columns = {"users": "id", "tasks": "user_id", "tombstones": "user_id", "idempotency_keys": "user_id"}
     for table, column in columns.items():
         owners = {row[0] for row in await service.rows(f"SELECT {column} FROM {table}")}

@@ -151,7 +151,7 @@ async def test_a_copy_that_was_away_for_too_long_begins_again(alice: Caller, dev
         "UPDATE tombstones SET deleted_at = deleted_at - interval '91 days' WHERE user_id = $1", alice.user
     )
     purged = Operator(tmp_path, DATABASE_URL=alice.service.database_url).litestar("purge")
-    assert "1 tombstones" in purged.out, purged
+    assert "1 tombstone " in purged.out, purged
     assert list(await copy.assert_true()) == [kept["id"]]
 
 

@@ -1,0 +1,68 @@
+"""`litestar version` and `litestar info`: about this service, where Litestar's own are about Litestar."""
+
+import platform
+from importlib.metadata import version as version_of
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from taskservice import __version__
+
+if TYPE_CHECKING:
+    from litestar import Litestar
+
+    from taskservice.settings import Settings
+
+
+@click.command()
+def version() -> None:
+    """Print the version of this service."""
+    click.echo(__version__)
+
+
+@click.command()
+def info(app: "Litestar") -> None:
+    """Show the versions and the settings that count here."""
+    from taskservice.database.server import DatabaseServer  # noqa: PLC0415 (see the package)
+
+    settings: Settings = app.state.settings
+    server: DatabaseServer = app.state.database_server
+    facts = {
+        "taskservice": f"{__version__}, Litestar {version_of('litestar')}, Python {platform.python_version()}",
+        "environment": settings.env,
+        "database": server.description,
+        "tokens": ", ".join(_key_sources(settings)),
+        "CORS": _cors(settings),
+        "tasks": f"title {settings.title}, description up to {settings.description_max} characters, "
+        f"delete {settings.delete}, trash for {settings.retention_days} days",
+        "users": _users(settings),
+        "metrics": "at /metrics" if settings.metrics else "off",
+        "docs": "at /docs",
+    }
+    width = max(map(len, facts))
+    for name, said in facts.items():
+        click.echo(f"{name:<{width}}  {said}")
+
+
+def _key_sources(settings: "Settings") -> list[str]:
+    sources = []
+    if settings.generated_secret:
+        sources.append("a secret made for development")
+    elif settings.secrets:
+        sources.append("the shared secret" if len(settings.secrets) == 1 else f"{len(settings.secrets)} shared secrets")
+    if settings.jwks_url:
+        sources.append(f"keys of {settings.jwks_url}")
+    return sources
+
+
+def _cors(settings: "Settings") -> str:
+    origins = [*settings.cors_origins]
+    if settings.cors_origin_regex is not None:
+        origins.append(f"any that fits {settings.cors_origin_regex}")
+    return ", ".join(origins) or "no origin"
+
+
+def _users(settings: "Settings") -> str:
+    if settings.users == "registered":
+        return f'must stand in the table "{settings.users_table}"'
+    return "anybody with a valid token"

@@ -1,0 +1,50 @@
+"""`litestar purge`: what is past its time goes for good."""
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+if TYPE_CHECKING:
+    from taskservice.settings import Settings
+
+
+@click.command()
+@click.option("--older-than", type=click.IntRange(0, 36500), metavar="DAYS", help="Default: the policy retention_days.")
+@click.option("--orphans", is_flag=True, help="Also everything of users who are gone from the users table.")
+def purge(older_than: int | None, orphans: bool) -> None:
+    """Remove old trash, old tombstones and expired idempotency keys for good."""
+    from taskservice.cli.operation import run_or_give_up, settings_or_give_up  # noqa: PLC0415 (see the package)
+
+    settings = settings_or_give_up()
+    days = settings.retention_days if older_than is None else older_than
+    work = _purge(settings, dt.timedelta(days=days), orphans=orphans)
+    for line in run_or_give_up("the database cannot be purged", work):
+        click.echo(line)
+
+
+async def _purge(settings: "Settings", older_than: dt.timedelta, *, orphans: bool) -> list[str]:
+    from taskservice.auth.users import find_users_table  # noqa: PLC0415 (see the package)
+    from taskservice.cli.operation import counted, pool_of  # noqa: PLC0415
+    from taskservice.database.session import sessions_of  # noqa: PLC0415
+    from taskservice.tasks import maintenance  # noqa: PLC0415
+
+    async with pool_of(settings) as pool:
+        if orphans:
+            await find_users_table(settings.users_table, pool.fetch)
+        sessions = sessions_of(pool, seconds=maintenance.SECONDS)
+        purged = await maintenance.purge(sessions, older_than=older_than)
+        lines = [
+            f"Removed {counted(purged.tasks, 'deleted task')}, {counted(purged.tombstones, 'tombstone')} "
+            f"and {counted(purged.idempotency_keys, 'idempotency key')}."
+        ]
+        if orphans:
+            left = await maintenance.purge_orphans(sessions, settings.users_table)
+            purged.busy += left.busy
+            lines.append(
+                f"Removed {counted(left.users, 'user')} who "
+                f"{'is' if left.users == 1 else 'are'} gone, with {counted(left.tasks, 'task')}."
+            )
+        if purged.busy:
+            lines.append(f"{counted(purged.busy, 'user')} busy writing: left for the next purge.")
+        return lines
