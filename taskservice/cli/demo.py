@@ -1,0 +1,43 @@
+"""`litestar demo`: sample tasks, so that there is something to look at."""
+
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from taskservice import rules
+from taskservice.cli.ending import give_up
+
+if TYPE_CHECKING:
+    from taskservice.settings import Settings
+
+
+@click.command()
+@click.argument("user")
+@click.option("--yes", is_flag=True, help="Do it in production, too.")
+def demo(user: str, yes: bool) -> None:
+    """Make a dozen sample tasks for USER, for development and demonstrations."""
+    from taskservice.cli.operation import counted, run_or_give_up, settings_or_give_up  # noqa: PLC0415 (see the package)
+    from taskservice.program_name import litestar  # noqa: PLC0415
+
+    settings = settings_or_give_up()
+    if settings.production and not yes:
+        give_up("TASKSERVICE_ENV is production: sample tasks are made there only with --yes")
+    if not (1 <= len(user) <= rules.USER_ID_MAX and user.isprintable()):
+        give_up(f"a user id has 1 to {rules.USER_ID_MAX} printable characters")
+    made = run_or_give_up("the sample tasks cannot be made", _make(settings, user))
+    click.echo(
+        f'Made {counted(made, "task")} for "{user}". `{litestar()} token {user}` prints a token to see them with.'
+    )
+
+
+async def _make(settings: "Settings", user: str) -> int:
+    import datetime as dt  # noqa: PLC0415 (see the package)
+
+    from taskservice.auth.tokens import Principal  # noqa: PLC0415
+    from taskservice.cli.operation import pool_of  # noqa: PLC0415
+    from taskservice.tasks.samples import sample_tasks  # noqa: PLC0415
+    from taskservice.tasks.store import TaskStore  # noqa: PLC0415
+
+    async with pool_of(settings) as pool:
+        rows = await TaskStore(pool).create(Principal(user, None, None), sample_tasks(dt.datetime.now(dt.UTC)))
+        return len(rows)

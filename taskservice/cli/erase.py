@@ -1,0 +1,47 @@
+"""`litestar erase`: the tasks of a user who wants to be forgotten."""
+
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+if TYPE_CHECKING:
+    from taskservice.settings import Settings
+    from taskservice.tasks.maintenance import Removed
+
+
+@click.command()
+@click.argument("user")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def erase(user: str, yes: bool) -> None:
+    """Remove all tasks of USER for good, the trash included, and the e-mail address and name."""
+    from taskservice.cli.operation import counted, run_or_give_up, settings_or_give_up  # noqa: PLC0415 (see the package)
+
+    settings = settings_or_give_up()
+    live, deleted = run_or_give_up("the tasks cannot be counted", _count(settings, user))
+    if not yes:
+        what = f"{counted(live, 'task')} and {counted(deleted, 'deleted task')}"
+        click.confirm(f'Erase {what} of "{user}" for good?', abort=True)
+    removed = run_or_give_up("the tasks cannot be erased", _erase(settings, user))
+    if removed.busy:
+        raise click.ClickException(
+            f'"{user}" writes without a pause: erased {counted(removed.tasks, "task")} so far. Run it again.'
+        )
+    click.echo(f'Erased {counted(removed.tasks, "task")} of "{user}" for good, with e-mail address and name.')
+
+
+async def _count(settings: "Settings", user: str) -> tuple[int, int]:
+    from taskservice.cli.operation import pool_of  # noqa: PLC0415 (see the package)
+    from taskservice.database.session import sessions_of  # noqa: PLC0415
+    from taskservice.tasks import maintenance  # noqa: PLC0415
+
+    async with pool_of(settings) as pool:
+        return await maintenance.count_tasks(sessions_of(pool), user)
+
+
+async def _erase(settings: "Settings", user: str) -> "Removed":
+    from taskservice.cli.operation import pool_of  # noqa: PLC0415 (see the package)
+    from taskservice.database.session import sessions_of  # noqa: PLC0415
+    from taskservice.tasks import maintenance  # noqa: PLC0415
+
+    async with pool_of(settings) as pool:
+        return await maintenance.erase_user(sessions_of(pool, seconds=maintenance.SECONDS), user)
