@@ -25,6 +25,8 @@ from taskservice.database.url import BadDatabaseUrl, ConnectionTarget, Pooler, r
 
 PREFIX: Final = "TASKSERVICE_"
 SECRET_MIN_BYTES: Final = 32
+SECRET_MIN_VARIETY: Final = 9
+"""How many different characters a secret must have; 32 random hexadecimal digits almost never have fewer."""
 BETTER_AUTH_DEVELOPMENT_SECRET: Final = "better-auth-secret-12345678901234567890"  # noqa: S105 (public, and refused)
 KEY_SOURCES: Final = frozenset({"BETTER_AUTH_SECRET", "BETTER_AUTH_SECRETS", "BETTER_AUTH_URL", "BETTER_AUTH_JWKS_URL"})
 SERVER_KEYS: Final = frozenset({"app", "host", "port"})
@@ -439,6 +441,9 @@ def _weakness(secret: str) -> str | None:
         return (
             f"shorter than {SECRET_MIN_BYTES} bytes, so it can be guessed; `openssl rand -base64 32` makes a good one"
         )
+    repeats = any(secret == (secret[:length] * len(secret))[: len(secret)] for length in range(1, SECRET_MIN_VARIETY))
+    if repeats or len(set(secret)) < SECRET_MIN_VARIETY:
+        return "repeats the same few characters, so it can be guessed; `openssl rand -base64 32` makes a good one"
     return None
 
 

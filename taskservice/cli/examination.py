@@ -13,9 +13,9 @@ from taskservice.auth.tokens import TokenVerifier
 from taskservice.auth.users import UsersTableError, find_users_table
 from taskservice.cli.operation import counted
 from taskservice.database.bring_up import schema_version
-from taskservice.database.embedded import EmbeddedPostgresError
 from taskservice.database.failures import Failure, classify, describe
 from taskservice.database.migrations import HEAD
+from taskservice.database.programs import EmbeddedPostgresError
 from taskservice.database.server import DatabaseServer, open_connection
 from taskservice.database.url import ConnectionTarget
 from taskservice.program_name import litestar

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import pwd
 import shutil
@@ -14,12 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
 
 from taskservice.database import account, embedded
-from taskservice.database.embedded import EmbeddedPostgres, EmbeddedPostgresError, EmbeddedPostgresMissingError
+from taskservice.database.embedded import EmbeddedPostgres
+from taskservice.database.programs import EmbeddedPostgresError, EmbeddedPostgresMissingError, binaries_of
 
 PROGRAM = """
 import sys
@@ -70,6 +71,10 @@ def ask(url: str, *statements: str) -> Any:
             await connection.close()
 
     return asyncio.run(run())
+
+
+def socket_directory(url: str) -> Path:
+    return Path(parse_qs(urlsplit(url).query)["host"][0])
 
 
 def pid_of(server: EmbeddedPostgres) -> int:
@@ -175,10 +180,10 @@ class TestTheServer:
                 ticks += 1
 
         ticking = asyncio.create_task(tick())
-        url = await server.start()
+        url = await asyncio.to_thread(server.ensure_running)
         connection = await asyncpg.connect(url)
         await connection.close()
-        await server.close()
+        await asyncio.to_thread(server.stop)
         ticking.cancel()
         assert ticks > 5
         assert not server.is_running()
@@ -306,7 +311,7 @@ class TestPlaces:
         server = EmbeddedPostgres(directory / ("long" * 40) / "data", durable=False)
         url = server.ensure_running()
         assert ask(url, "select 1") == 1
-        sockets = Path(json.loads((server.home / "socket.json").read_text())["directory"])
+        sockets = socket_directory(url)
         try:
             assert sockets.stat().st_mode & 0o077 == 0
             server.stop()
@@ -314,7 +319,13 @@ class TestPlaces:
             # A cleaner of temporary files takes it away.
             shutil.rmtree(sockets)
             assert ask(server.ensure_running(), "select 1") == 1
-            assert server.url() != url
+            server.stop()
+            # Somebody else takes its name.
+            shutil.rmtree(sockets)
+            sockets.mkdir(mode=0o777)
+            assert ask(server.ensure_running(), "select 1") == 1
+            assert socket_directory(server.url()) != sockets
+            shutil.rmtree(socket_directory(server.url()), ignore_errors=True)
         finally:
             server.stop()
             shutil.rmtree(sockets, ignore_errors=True)
@@ -349,14 +360,14 @@ class TestPlaces:
         directory.chmod(0o755)
         private = directory / "private"
         private.mkdir(mode=0o700)
-        installed = embedded._binaries(embedded.NEW_CLUSTERS_ARE).parent
+        installed = binaries_of(embedded.NEW_CLUSTERS_ARE).parent
         package = installed.parent
         ignored = shutil.ignore_patterns("*.a", "include")
         shutil.copytree(installed, private / package.name / installed.name, ignore=ignored)
         libraries = package.with_name(f"{package.name}.libs")
         if libraries.is_dir():
             shutil.copytree(libraries, private / libraries.name)
-        monkeypatch.setattr(embedded, "_binaries", lambda _: private / package.name / installed.name / "bin")
+        monkeypatch.setattr(embedded, "binaries_of", lambda _: private / package.name / installed.name / "bin")
         monkeypatch.setattr(account, "COPIES_FOR_ROOT", directory / "copies")
         server = EmbeddedPostgres(directory / "data", durable=False)
         for _ in range(2):
@@ -403,9 +414,36 @@ class TestWhatCannotWork:
             EmbeddedPostgres(directory / "file").ensure_running()
 
 
-@pytest.mark.parametrize("as_root", [False, True])
-def test_nobody_may_connect_to_a_server_of_their_own_but_not_to_roots(server: EmbeddedPostgres, as_root: bool) -> None:
-    server.cluster.mkdir(parents=True)
-    nobody = account.Account(os.geteuid(), os.getegid(), "nobody", is_another=as_root)
-    server._write_who_may_connect(nobody)
-    assert ('"nobody"' in (server.cluster / "pg_ident.conf").read_text()) is not as_root
+class TestAttacks:
+    @pytest.mark.parametrize("name", ["server.log", "server.lock", "users.lock"])
+    def test_a_symbolic_link_in_the_place_of_a_file_is_not_followed(
+        self, directory: Path, server: EmbeddedPostgres, name: str
+    ) -> None:
+        server.home.mkdir(parents=True)
+        target = directory / "somebody-elses"
+        target.write_text("precious\n")
+        (server.home / name).symlink_to(target)
+        with pytest.raises(EmbeddedPostgresError, match="cannot use"):
+            server.ensure_running()
+        (server.home / name).unlink()
+        assert target.read_text() == "precious\n"
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs it under another account")
+    def test_under_root_no_other_process_shares_its_account(self, running: EmbeddedPostgres) -> None:
+        running.ensure_running()
+        uid = Path(f"/proc/{pid_of(running)}").stat().st_uid
+        with pytest.raises(KeyError):
+            pwd.getpwuid(uid)
+        for path in (f"/proc/{pid_of(running)}/cwd/pg_ident.conf", running.cluster / "pg_ident.conf"):
+            attempt = subprocess.run(["cat", path], check=False, user="nobody", extra_groups=[], capture_output=True)
+            assert b"Permission denied" in attempt.stderr
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs it under another account")
+    def test_under_root_a_cluster_that_belongs_to_nobody_is_taken_from_there(self, server: EmbeddedPostgres) -> None:
+        ask(server.ensure_running(), "create table kept as select 42 as it", "select 1")
+        server.stop()
+        nobody = pwd.getpwnam("nobody")
+        for path in [server.cluster, *server.cluster.rglob("*")]:
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+        assert ask(server.ensure_running(), "select it from kept") == 42
+        assert server.cluster.stat().st_uid != nobody.pw_uid

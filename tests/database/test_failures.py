@@ -150,7 +150,7 @@ class TestGettingAConnection:
 
     async def test_while_the_server_comes_back_every_attempt_is_disconnected(self, server: EmbeddedPostgres) -> None:
         await kill(server)
-        coming = asyncio.create_task(server.start())
+        coming = asyncio.create_task(asyncio.to_thread(server.ensure_running))
         seen = set()
         while not coming.done():
             try:
@@ -196,7 +196,7 @@ class TestGettingAConnection:
 
     async def test_an_embedded_server_that_cannot_run_is_said_plainly_in_one_line(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
-        error = await failure_of(EmbeddedPostgres(tmp_path / "file").start())
+        error = await failure_of(asyncio.to_thread(EmbeddedPostgres(tmp_path / "file").ensure_running))
         assert classify(error) is Failure.MISCONFIGURED
         assert describe(error) == str(error)
         assert "\n" not in str(error)
@@ -225,7 +225,7 @@ class TestAtAStatement:
         await asyncio.sleep(0.2)
         await kill(server)
         error = await failure_of(asking)
-        await server.start()
+        await asyncio.to_thread(server.ensure_running)
         assert classify(error) is Failure.DISCONNECTED
 
     async def test_a_server_shut_down_in_the_middle_is_disconnected(
@@ -233,9 +233,9 @@ class TestAtAStatement:
     ) -> None:
         asking = asyncio.create_task(connection.fetch("select pg_sleep(20)"))
         await asyncio.sleep(0.2)
-        await server.close()
+        await asyncio.to_thread(server.stop)
         error = await failure_of(asking)
-        await server.start()
+        await asyncio.to_thread(server.ensure_running)
         assert classify(error) is Failure.DISCONNECTED
 
     @pytest.mark.parametrize("setting", ["idle_in_transaction_session_timeout", "transaction_timeout"])
@@ -350,7 +350,7 @@ class TestThroughSqlalchemy:
             gone = await failure_of(connection.execute(sa.text("select 1")))
         refused = await failure_of(engine.connect().start())
         await engine.dispose()
-        await server.start()
+        await asyncio.to_thread(server.ensure_running)
         assert [classify(error) for error in (slow, busy, wrong, gone, refused)] == [
             Failure.SLOW, Failure.BUSY, None, Failure.DISCONNECTED, Failure.DISCONNECTED,
         ]  # fmt: skip

@@ -16,9 +16,10 @@ import psutil
 
 from bench.postgres import INITDB
 from bench.processes import free_port
-from taskservice.database import embedded
+from taskservice.database.embedded import NEW_CLUSTERS_ARE
+from taskservice.database.programs import binaries_of
 
-BINARIES = embedded._binaries(embedded.NEW_CLUSTERS_ARE)
+BINARIES = binaries_of(NEW_CLUSTERS_ARE)
 
 
 class Server:
