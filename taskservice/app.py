@@ -24,16 +24,16 @@ from taskservice.auth.users import RegisteredUsers
 from taskservice.cli.plugin import CommandLine
 from taskservice.database.bring_up import BringUp, migrations_config
 from taskservice.database.pool import Pool
+from taskservice.database.readiness import answers
 from taskservice.database.server import DatabaseServer
 from taskservice.observability.request_log import RequestLog, configure_logging, remember_cause
 from taskservice.observability.tracing import traced
-from taskservice.problems import Problem
 from taskservice.server import RunCommand
 from taskservice.settings import Settings, SettingsError, load_settings
 from taskservice.tasks.store import TaskStore
 from taskservice.web.cors import Cors, Origins
 from taskservice.web.docs import docs_routes
-from taskservice.web.health import READY_SECONDS, health_routes
+from taskservice.web.health import health_routes
 from taskservice.web.methods import DerivedMethods
 from taskservice.web.paths import PathNames
 from taskservice.web.problem_documents import problem_response
@@ -96,12 +96,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     async def trouble() -> str | None:
         if bring_up.trouble is not None:
             return "The database is not ready yet"
-        try:
-            async with asyncio.timeout(READY_SECONDS):
-                await pool.fetch("SELECT 1", (), repeatable=True)
-        except (Problem, TimeoutError):
-            return "The database does not answer"
-        return None
+        return None if await answers(pool, sleeps=server.sleeps) else "The database does not answer"
 
     observe = None
     routes: list[ControllerRouterHandler] = [

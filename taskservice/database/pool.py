@@ -50,6 +50,8 @@ class Pool:
         self.serving = False
         """Set once the schema has been checked; until then requests are refused at once."""
         self.on_schema_gone: Callable[[], None] = lambda: None
+        self.answered_at = self.failed_at = perf_counter()
+        """When a statement succeeded last, and when the database failed last."""
         self.errors = self._connections.errors
         """How often the database failed, by kind."""
 
@@ -60,6 +62,16 @@ class Pool:
     @property
     def idle(self) -> int:
         return self._connections.idle
+
+    @property
+    def in_outage(self) -> bool:
+        """Whether the last attempt to open a connection failed."""
+        return self._connections.in_outage
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a connection is open, as far as can be seen without a query."""
+        return self._connections.in_use > 0 or self._connections.has_live_idle
 
     @property
     def waiting(self) -> int:
@@ -82,6 +94,7 @@ class Pool:
                     async with self._connections.lent(until) as connection:
                         if repeatable or left(until) >= self._late:
                             rows: list[Record] = await connection.fetch(sql, *args, timeout=left(until))
+                            self.answered_at = perf_counter()
                             return rows
                         # This write has waited for so long that the server's limit would end after the deadline. In a
                         # transaction it cannot take effect without its COMMIT.
@@ -131,6 +144,7 @@ class Pool:
         try:
             yield transaction
             await transaction.commit(self._margin / 2)
+            self.answered_at = perf_counter()
         except Exception as error:
             if not isinstance(error, TimeoutError) and not connection.is_closed():
                 # The first error counts; if this fails too, the connection ends and the server rolls back.
@@ -188,6 +202,7 @@ class Pool:
 
     def _unavailable(self, failure: Failure) -> DatabaseUnavailable:
         self._connections.count(failure.value)
+        self.failed_at = perf_counter()
         return DatabaseUnavailable()
 
     async def close(self) -> None:

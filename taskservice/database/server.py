@@ -56,6 +56,11 @@ class DatabaseServer:
         return self._given is None
 
     @property
+    def sleeps(self) -> bool:
+        """Whether the provider suspends the database when no query comes."""
+        return self._given is not None and self._given.sleeps
+
+    @property
     def description(self) -> str:
         """For people; never the password."""
         if self._given is None:

@@ -11,7 +11,6 @@ from litestar.types import Scope
 from taskservice.auth.middleware import PUBLIC
 from taskservice.problems import NotReady
 
-READY_SECONDS: Final = 2.0
 DRAINING: Final = "draining"
 """Set in the state of the server's lifespan, which every request gets to see: it stops soon, send it nothing more."""
 
@@ -37,7 +36,7 @@ def health_routes(probe: Probe) -> list[HTTPRouteHandler]:
         return Health("alive")
 
     async def ready(scope: Scope) -> Response[Health]:
-        """One real query, two seconds at most. `/health` is the same."""
+        """Proved by the requests of the last seconds, else by one query; two seconds at most. `/health` is the same."""
         trouble = "The server is about to stop" if scope["state"].get(DRAINING) else await probe()
         if trouble is not None:
             raise NotReady(trouble)
