@@ -26,7 +26,9 @@ from taskservice.database.bring_up import BringUp, migrations_config
 from taskservice.database.pool import Pool
 from taskservice.database.readiness import answers
 from taskservice.database.server import DatabaseServer
-from taskservice.observability.request_log import RequestLog, configure_logging, remember_cause
+from taskservice.observability.access_log import RequestLog
+from taskservice.observability.logging_setup import configure_logging
+from taskservice.observability.request_context import remember_cause
 from taskservice.observability.tracing import traced
 from taskservice.server import RunCommand
 from taskservice.settings import Settings, SettingsError, load_settings
@@ -98,7 +100,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             return "The database is not ready yet"
         return None if await answers(pool, sleeps=server.sleeps) else "The database does not answer"
 
-    observe = None
+    metrics = None
     routes: list[ControllerRouterHandler] = [
         *task_routers(), *health_routes(trouble), *docs_routes(settings),
     ]  # fmt: skip
@@ -107,7 +109,6 @@ def create_app(settings: Settings | None = None) -> Litestar:
 
         metrics = Metrics(pool=pool, verifier=verifier)
         routes.append(metrics_route(metrics))
-        observe = metrics.observe
     return Application(
         route_handlers=routes,
         middleware=[DefineMiddleware(Authentication, verifier=verifier, users=users)],
@@ -117,12 +118,19 @@ def create_app(settings: Settings | None = None) -> Litestar:
         plugins=[RunCommand(), CommandLine(migrations), StructSchemas()],
         lifespan=[lifespan],
         on_shutdown=[log.flush],
-        state=State({"database_server": server, "settings": settings, "service": TaskService(settings, pool, tasks)}),
+        state=State(
+            {
+                "database_server": server,
+                "settings": settings,
+                "service": TaskService(settings, pool, tasks),
+                "metrics": metrics,
+            }
+        ),
         request_max_body_size=rules.BODY_MAX,
         logging_config=None,
         debug=False,
         outer_middleware=[
-            partial(RequestLog, log=log, observe=observe),
+            partial(RequestLog, log=log, observe=metrics.observe if metrics else None),
             traced,
             partial(Cors, origins=Origins(settings)),
             DerivedMethods,

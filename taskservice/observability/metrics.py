@@ -1,8 +1,6 @@
 """Prometheus metrics at `/metrics`, when `TASKSERVICE_METRICS` says so.
 
-A scrape reaches one worker, and every series names it by its process id (`worker`): no worker's counters are taken
-for another's, and sums over `worker` are right. The answer closes its connection, so that scrapes take turns.
-docs/operations/README.md says what that means for queries.
+One scrape answers for all workers of a service (`shared_figures`).
 """
 
 import os
@@ -28,13 +26,20 @@ from prometheus_client.registry import Collector
 from taskservice import __version__
 from taskservice.auth.middleware import PUBLIC
 from taskservice.database.failures import Failure
+from taskservice.observability.shared_figures import Figures, RouteFigures, SharedFigures, total
 
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"})
 DATABASE_ERRORS: Final = (*(failure.value for failure in Failure), "pool_exhausted", "turn_timeout")
-"""Told from the start, as 0: a rate cannot see a series' first step."""
 UNMATCHED: Final = "unmatched"
 OTHER: Final = "other"
+
+COUNTERS: Final = {
+    "taskservice_database_errors": ("kind", "Database failures, by what they mean."),
+    "taskservice_tokens": ("outcome", "Bearer tokens verified, by outcome: `ok` or a problem's code."),
+    "taskservice_jwks_fetches": ("outcome", "Fetches of the issuer's keys."),
+}
+"""Label and description of each counter with one label."""
 
 
 class PoolFigures(Protocol):
@@ -67,104 +72,125 @@ class VerifierFigures(Protocol):
 
 
 class Metrics(Collector):
-    """Counts requests cheaply, and turns everything into families only when somebody asks."""
+    """Counts requests cheaply, and makes families of its figures when somebody asks."""
 
     def __init__(self, *, pool: PoolFigures, verifier: VerifierFigures) -> None:
         self._pool = pool
         self._verifier = verifier
-        # Requests by method, route and status: how many took up to each bucket's bound, longer ones, and the seconds.
+        self._shared = SharedFigures()
+        # By method, route and status: how many requests fell into each bucket, and at the end their seconds.
         self._requests: dict[tuple[str, str | None, int], list[float]] = {}
-        self._process = ProcessCollector(registry=None)
         self.registry: Final = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
+
+    def share(self, workers: int) -> None:
+        """Called once, before the workers are forked."""
+        self._shared = SharedFigures(workers)
+
+    def take_place(self, place: int) -> None:
+        """Called by each worker when it starts."""
+        self._shared.take_place(place)
+
+    def publish(self) -> None:
+        """Let the other workers know our figures. Called once a second."""
+        self._shared.write(self._figures())
 
     def observe(self, method: str, route: str | None, status: int, seconds: float) -> None:
         figures = self._requests.get((method, route, status))
         if figures is None:
-            # A client can make up methods without end; series for them it must not.
+            # Clients can make up methods without end; each must not become a series.
             key = (method if method in METHODS else OTHER, route, status)
             figures = self._requests.setdefault(key, [0.0] * (len(BUCKETS) + 2))
         figures[bisect_left(BUCKETS, seconds)] += 1
         figures[-1] += seconds
 
     def collect(self) -> Iterator[Metric]:
-        worker = {"worker": str(os.getpid())}
-        for family in self._families():
-            family.samples = [sample._replace(labels=worker | sample.labels) for sample in family.samples]
-            yield family
-
-    def _families(self) -> Iterator[Metric]:
+        self.publish()
+        workers = self._shared.read()
+        figures = total(workers)
         yield InfoMetricFamily(
             "taskservice_build",
             "The release that runs.",
             value={"version": __version__, "python": platform.python_version()},
         )
-        yield from self._request_families()
-        yield from self._database_families()
-        tokens = CounterMetricFamily(
-            "taskservice_tokens", "Bearer tokens verified, by outcome: `ok` or a problem's code.", labels=["outcome"]
-        )
-        for outcome, count in {"ok": 0, **self._verifier.outcomes}.items():
-            tokens.add_metric([outcome], count)
-        yield tokens
-        keys = self._verifier.issuer_keys
-        fetches = CounterMetricFamily("taskservice_jwks_fetches", "Fetches of the issuer's keys.", labels=["outcome"])
-        for outcome, count in {"ok": 0, "failed": 0, **(keys.fetches if keys else {})}.items():
-            fetches.add_metric([outcome], count)
-        yield fetches
-        yield from self._process.collect()
-
-    def _request_families(self) -> Iterator[Metric]:
-        requests = CounterMetricFamily(
-            "taskservice_http_requests",
-            "Requests answered, by route template; `unmatched`: no such route.",
-            labels=["method", "route", "status"],
-        )
-        durations = HistogramMetricFamily(
-            "taskservice_http_request_duration_seconds",
-            "From the request's head to its answer.",
-            labels=["method", "route"],
-        )
-        by_route: dict[tuple[str, str], list[float]] = {}
-        for (method, route, status), figures in list(self._requests.items()):
-            requests.add_metric([method, route or UNMATCHED, str(status)], sum(figures[:-1]))
-            so_far = by_route.get((method, route or UNMATCHED))
-            by_route[method, route or UNMATCHED] = (
-                [one + other for one, other in zip(so_far, figures, strict=True)] if so_far else figures
-            )
-        bounds = [*map(str, BUCKETS), "+Inf"]
-        for (method, route), figures in by_route.items():
-            buckets = list(zip(bounds, accumulate(figures[:-1]), strict=True))
-            durations.add_metric([method, route], buckets=buckets, sum_value=figures[-1])
-        yield requests
-        yield durations
-
-    def _database_families(self) -> Iterator[Metric]:
+        yield from _request_families(figures.requests)
         connections = GaugeMetricFamily(
-            "taskservice_database_connections", "Connections of this worker's pool.", labels=["state"]
+            "taskservice_database_connections", "Connections of the workers' pools.", labels=["state"]
         )
-        connections.add_metric(["in_use"], self._pool.in_use)
-        connections.add_metric(["idle"], self._pool.idle)
+        connections.add_metric(["in_use"], figures.gauges["in_use"])
+        connections.add_metric(["idle"], figures.gauges["idle"])
         yield connections
         yield GaugeMetricFamily(
-            "taskservice_database_waiting", "Requests waiting for a connection.", value=self._pool.waiting
+            "taskservice_database_waiting", "Requests waiting for a connection.", value=figures.gauges["waiting"]
         )
-        errors = CounterMetricFamily(
-            "taskservice_database_errors", "Database failures, by what they mean.", labels=["kind"]
+        for name, (label, description) in COUNTERS.items():
+            family = CounterMetricFamily(name, description, labels=[label])
+            for value, count in figures.counters[name].items():
+                family.add_metric([value], count)
+            yield family
+        yield from _process_families(workers)
+
+    def _figures(self) -> Figures:
+        pool, verifier = self._pool, self._verifier
+        keys = verifier.issuer_keys
+        return Figures(
+            os.getpid(),
+            [
+                RouteFigures(method, route or UNMATCHED, status, [int(count) for count in figures[:-1]], figures[-1])
+                for (method, route, status), figures in self._requests.items()
+            ],
+            # Values that are known beforehand start at 0: a rate cannot see a series' first step.
+            {
+                "taskservice_database_errors": {**dict.fromkeys(DATABASE_ERRORS, 0), **pool.errors},
+                "taskservice_tokens": {"ok": 0, **verifier.outcomes},
+                "taskservice_jwks_fetches": {"ok": 0, "failed": 0, **(keys.fetches if keys else {})},
+            },
+            {"in_use": pool.in_use, "idle": pool.idle, "waiting": pool.waiting},
         )
-        for kind, count in {**dict.fromkeys(DATABASE_ERRORS, 0), **self._pool.errors}.items():
-            errors.add_metric([kind], count)
-        yield errors
+
+
+def _request_families(counted: list[RouteFigures]) -> Iterator[Metric]:
+    requests = CounterMetricFamily(
+        "taskservice_http_requests",
+        "Requests answered, by route template; `unmatched`: no such route.",
+        labels=["method", "route", "status"],
+    )
+    durations = HistogramMetricFamily(
+        "taskservice_http_request_duration_seconds",
+        "From the request's head to its answer.",
+        labels=["method", "route"],
+    )
+    buckets: dict[tuple[str, str], list[int]] = {}
+    seconds: dict[tuple[str, str], float] = {}
+    for one in counted:
+        requests.add_metric([one.method, one.route, str(one.status)], sum(one.buckets))
+        key = (one.method, one.route)
+        so_far = buckets.get(key, [0] * len(one.buckets))
+        buckets[key] = [left + right for left, right in zip(so_far, one.buckets, strict=True)]
+        seconds[key] = seconds.get(key, 0.0) + one.seconds
+    bounds = [*map(str, BUCKETS), "+Inf"]
+    for (method, route), counts in buckets.items():
+        cumulated = list(zip(bounds, accumulate(counts), strict=True))
+        durations.add_metric([method, route], buckets=cumulated, sum_value=seconds[method, route])
+    yield requests
+    yield durations
+
+
+def _process_families(workers: list[Figures]) -> Iterator[Metric]:
+    """CPU, memory and files of each worker, by its process id."""
+    families: dict[str, Metric] = {}
+    for worker in workers:
+        collector = ProcessCollector(registry=None, pid=lambda pid=worker.pid: pid)  # type: ignore[misc]
+        for family in collector.collect():
+            samples = [sample._replace(labels={"worker": str(worker.pid)}) for sample in family.samples]
+            families.setdefault(family.name, Metric(family.name, family.documentation, family.type)).samples += samples
+    yield from families.values()
 
 
 def metrics_route(metrics: Metrics) -> HTTPRouteHandler:
     @get("/metrics", opt={PUBLIC: True}, include_in_schema=False, sync_to_thread=False)
     def scrape(request: Request[Any, Any, Any]) -> Response[bytes]:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(
-            encode(metrics.registry),
-            media_type=content_type,
-            headers={"Cache-Control": "no-store", "Connection": "close"},
-        )
+        return Response(encode(metrics.registry), headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
     return scrape

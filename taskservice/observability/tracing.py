@@ -1,6 +1,6 @@
 """A span for each request, when OpenTelemetry's SDK has been set up (docs/operations/README.md says how).
 
-It stands right inside `RequestLog`, whose lines take up the span's trace id. Litestar's own plugin names spans by path,
+It stands right inside `RequestLog`, whose lines carry the span's trace id. Litestar's own plugin names spans by path,
 so that every task would get a name of its own, and records query values.
 """
 
@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from taskservice.observability.request_log import current_request
+from taskservice.observability.request_context import current_request
 
 
 def traced(app: ASGIApp) -> ASGIApp:
-    """The app, with spans if somebody loaded the SDK; else the app itself, and nothing is imported."""
+    """The app with spans if the SDK is loaded; else the app itself, and nothing is imported."""
     if "opentelemetry.sdk.trace" not in sys.modules:
         return app
     from opentelemetry import propagate, trace  # noqa: PLC0415

@@ -3,20 +3,18 @@
 `Server` calls `sweep` on every connection once a second, in place of a timer for each request.
 """
 
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from enum import Enum, auto
 from math import inf
 from typing import Any, Final
 
 import httptools
-import msgspec
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.server import ServerState
 
-from taskservice.observability.request_log import request_id_of
 from taskservice.problems import BadRequest, HeadersTooLarge, Problem, RequestTimeout, UriTooLong
+from taskservice.server.refusals import Refusals
 from taskservice.server.request_head import HEAD_MAX, URL_MAX, problem_of_head, upgrade_body_length
 from taskservice.server.unsent import PIECE_BYTES, Unsent
 
@@ -31,8 +29,6 @@ ANSWER_SECONDS: Final = 30
 LINGER_SECONDS: Final = 2
 """How long the rest of a refused request is read and thrown away. Closing at once would reset the connection, and the
 client would never see the answer."""
-
-log: Final = logging.getLogger(__name__)
 
 
 class Phase(Enum):
@@ -52,8 +48,7 @@ class State(ServerState):
         self.now = 0
         """Seconds, counted by the sweep."""
         self.unsent = Unsent()
-        self.cors_headers: Callable[[bytes | None], list[tuple[bytes, bytes]]] = lambda _: []
-        """Headers that let pages of other origins read an answer, by the origin that the request names."""
+        self.refusals = Refusals()
         self.draining = False
         """The server is about to stop: each answer is the last one of its connection, and says so."""
 
@@ -258,30 +253,13 @@ class Protocol(HttpToolsProtocol):
                 return
             cycle.disconnected = True
             cycle.message_event.set()
-        self.transport.write(self._refusal(problem))
+        state, sent = self.server_state, self.scope["headers"] if self.scope else []
+        client = self.client[0] if self.client else None
+        answer = state.refusals.answer(problem, self.url, list(sent), state.default_headers, client)
+        self.transport.write(answer)
         self.flow.resume_reading()
         self._phase, self._until = Phase.LAST, self.server_state.now + LINGER_SECONDS
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:
             self.transport.close()
-
-    def _refusal(self, problem: Problem) -> bytes:
-        sent = dict(self.scope["headers"]) if self.scope else {}
-        request_id = request_id_of(sent.get(b"x-request-id"))
-        path = self.url.partition(b"?")[0][:1000].decode("latin-1")
-        log.info(
-            "refused a request for %r with %d: %s",
-            path, problem.status, problem.detail, extra={"request_id": request_id},
-        )  # fmt: skip
-        body = msgspec.json.encode(problem.document(instance=path, request_id=request_id))
-        headers = [
-            *self.server_state.default_headers,
-            *self.server_state.cors_headers(sent.get(b"origin")),
-            (b"content-type", b"application/problem+json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"x-request-id", request_id.encode()),
-            (b"connection", b"close"),
-        ]
-        head = b"".join([name + b": " + value + b"\r\n" for name, value in headers])
-        return STATUS_LINE[problem.status] + head + b"\r\n" + body

@@ -1,19 +1,22 @@
-"""`litestar run`, in place of Litestar's own, which cannot pass any of our limits on to the server."""
+"""`litestar run`, in place of Litestar's own, which passes none of our limits on to the server."""
 
 import contextlib
 import errno
 import gc
 import logging
+import os
 import resource
 import socket
 import stat
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import rich_click as click
-from litestar.cli._utils import LitestarEnv
+from litestar import Litestar
+from uvicorn.importer import import_from_string
 from uvicorn.supervisors import ChangeReload
 
 import taskservice
@@ -23,7 +26,9 @@ from taskservice.server.announce import announce, progress
 from taskservice.server.server import BACKLOG, GRACE_SECONDS, Server, uvicorn_config
 from taskservice.server.workers import Beat, Workers
 from taskservice.settings import Settings
-from taskservice.web.cors import Origins
+
+if TYPE_CHECKING:
+    from taskservice.observability.metrics import Metrics
 
 FILES_WANTED: Final = 4096
 FILES_MOST: Final = 65536
@@ -53,49 +58,73 @@ log: Final = logging.getLogger("taskservice")
               help="Serve TLS with this certificate.")
 @click.option("--ssl-keyfile", type=click.Path(exists=True), envvar="LITESTAR_SSL_KEY_PATH", help="Its key.")
 @click.option("--forwarded-allow-ips", envvar="FORWARDED_ALLOW_IPS",
-              help="Believe X-Forwarded-* headers of these proxies; by default of nobody.")
+              help="Proxies whose X-Forwarded-* headers say the client's address and scheme; by default none.")
 def run(  # noqa: PLR0913 (the options of a command)
-    env: LitestarEnv, *, host: str, port: int, workers: int, reload: bool, reload_dirs: tuple[str, ...],
+    app: Litestar, *, host: str, port: int, workers: int, reload: bool, reload_dirs: tuple[str, ...],
     fd: int | None, uds: str | None, ssl_certfile: str | None, ssl_keyfile: str | None, forwarded_allow_ips: str | None,
 ) -> None:
     # fmt: on
     """Serve the API."""
     if bool(ssl_certfile) != bool(ssl_keyfile):
         raise click.UsageError("--ssl-certfile and --ssl-keyfile belong together.")
-    settings: Settings = env.app.state.settings
-    server: DatabaseServer = env.app.state.database_server
-    origins = Origins(settings)
+    settings: Settings = app.state.settings
+    database: DatabaseServer = app.state.database_server
+    metrics: Metrics | None = app.state.metrics
     options: dict[str, Any] = {
         "ssl_certfile": ssl_certfile,
         "ssl_keyfile": ssl_keyfile,
         "proxy_headers": forwarded_allow_ips is not None,
         "forwarded_allow_ips": forwarded_allow_ips,
     }
-    with _listening(host, port, fd, uds) as (listener, address), _database(server):
+    with _listening(host, port, fd, uds) as (listener, address), _database(database):
         _raise_file_limit()
-        announce(settings, server, address.replace("http:", "https:") if ssl_certfile else address, workers)
+        announce(settings, database, address.replace("http:", "https:") if ssl_certfile else address, workers)
         if reload or reload_dirs:
             watched = list(reload_dirs or [str(Path(taskservice.__file__).parent)])
-            config = uvicorn_config(
-                env.app_path, factory=env.is_app_factory, reload=True, reload_dirs=watched, **options
-            )
-            ChangeReload(config, target=Server(config, origins=origins).run, sockets=[listener]).run()
+            path = os.environ.get("LITESTAR_APP", "taskservice.asgi:app")
+            factory = not isinstance(import_from_string(path), Litestar)
+            config = uvicorn_config(path, factory=factory, reload=True, reload_dirs=watched, **options)
+            ChangeReload(config, target=Server(config, settings=settings).run, sockets=[listener]).run()
             return
-        # Nothing of what is loaded by now will ever be garbage, and forked workers share what nobody touches.
+        # What is loaded by now is never garbage, and workers share the memory of what the collector does not touch.
         gc.collect()
         gc.freeze()
-        # Requests leave next to no cycles behind, and looking for some every 700 objects was a twentieth of the work.
+        # Requests leave next to no cycles behind: with the usual threshold of 700 a twentieth of the work is looking.
         gc.set_threshold(10_000, 20, 20)
+        if metrics is not None:
+            metrics.share(workers)
 
-        def serve(beat: Beat | None = None) -> None:
-            config = uvicorn_config(env.app, **options)
-            Server(config, origins=origins, drain_seconds=settings.drain_seconds, beat=beat).run(sockets=[listener])
+        def serve(place: int = 0, beat: Beat | None = None) -> None:
+            def every_second() -> None:
+                if beat is not None:
+                    beat()
+                if metrics is not None:
+                    metrics.publish()
+
+            if metrics is not None:
+                metrics.take_place(place)
+            server = Server(
+                uvicorn_config(app, **options), settings=settings, drain_seconds=settings.drain_seconds,
+                every_second=every_second, is_worker=beat is not None,
+            )  # fmt: skip
+            server.run(sockets=[listener])
 
         if workers == 1:
             serve()
+            code = 0
         else:
             patience = settings.drain_seconds + GRACE_SECONDS + 5
-            sys.exit(Workers(serve, workers, listener, patience=patience).run())
+            code = Workers(serve, workers, listener, patience=patience).run()
+    _end_process(code)
+
+
+def _end_process(code: int) -> NoReturn:
+    """Python waits for threads when it exits, and those that are left may work for clients that have gone."""
+    if threading.active_count() > 1:
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 @contextlib.contextmanager

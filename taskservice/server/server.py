@@ -7,24 +7,28 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
 from typing import Any, Final
 
 import uvicorn
-from uvicorn.server import HANDLED_SIGNALS
 
 from taskservice.server.protocol import Protocol, State
-from taskservice.server.workers import Beat
-from taskservice.web.cors import Origins
+from taskservice.server.refusals import Refusals
+from taskservice.server.workers import ending_signals
+from taskservice.settings import Settings
 from taskservice.web.health import DRAINING
 
 BACKLOG: Final = 2048
 KEEP_ALIVE_SECONDS: Final = 75
-"""Longer than the 60 s for which load balancers keep theirs, so that it is not us who close under a request."""
+"""Longer than the 60 s of common load balancers, so that the client's side closes an idle connection first."""
 GRACE_SECONDS: Final = 20
-"""So long may requests take that are under way when the end is asked for."""
+"""How long requests that are under way may take when the server is asked to end."""
 LAST_WORD_SECONDS: Final = 0.5
-"""So long are idle connections kept at the end: clients that are busy learn from an answer that it was the last."""
+"""How long idle connections are kept at the end: busy clients learn from an answer that it was the last."""
+
+log: Final = logging.getLogger(__name__)
 
 
 def uvicorn_config(app: Any, **options: Any) -> uvicorn.Config:
@@ -46,53 +50,66 @@ def uvicorn_config(app: Any, **options: Any) -> uvicorn.Config:
 
 
 class Server(uvicorn.Server):
-    """Ends at SIGTERM or SIGINT with exit code 0, and by itself when the process that started it is gone."""
+    """Ends at SIGTERM, SIGINT or SIGHUP with exit code 0.
+
+    As a worker (`is_worker`) it also ends when the process that started it is gone. `every_second` is called as long as
+    the event loop turns.
+    """
 
     def __init__(
         self,
         config: uvicorn.Config,
         *,
-        origins: Origins | None = None,
+        settings: Settings | None = None,
         drain_seconds: float = 0,
-        beat: Beat | None = None,
+        every_second: Callable[[], None] | None = None,
+        is_worker: bool = False,
     ) -> None:
         super().__init__(config)
         self._state = State()
-        if origins is not None:
-            self._state.cors_headers = origins.marks
+        self._state.refusals = Refusals(settings)
         self.server_state = self._state
         self._drain_seconds = drain_seconds
-        self._beat = beat
-        self._parent = os.getppid() if beat else None
-        self._taking: list[asyncio.Task[Any]] = []
+        self._every_second = every_second
+        self._parent = os.getppid() if is_worker else None
+        self._accepting: list[asyncio.Task[Any]] = []
 
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:
             self._state.now += 1
             for connection in self._connections():
                 connection.sweep()
-            if self._beat is not None:
-                self._beat()
-                # A new parent is the system's way to say that ours has died, and that nobody will tell us to end.
-                if os.getppid() != self._parent:
-                    self.should_exit = True
+            if self._every_second is not None:
+                self._every_second()
+            # A new parent is the system's sign that ours has died, and that nobody will tell us to end.
+            if self._parent is not None and os.getppid() != self._parent:
+                self.should_exit = True
         return await super().on_tick(counter)
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
         if not self.config.loaded:
             self.config.load()  # makes the application, which sets logging up
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its steps are of no use to anybody
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its steps tell an operator nothing
         await super()._serve(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """As uvicorn's, which raises the signals again afterwards: the process would end as if it had been killed."""
-        former = {number: signal.signal(number, self.handle_exit) for number in HANDLED_SIGNALS}
+        """uvicorn's raises the signals again afterwards, and the process would end as if it had been killed."""
+        former = {number: signal.signal(number, self.handle_exit) for number in ending_signals()}
         try:
             yield
         finally:
             for number, handler in former.items():
                 signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self._parent is None and not self.force_exit:
+            # Not logged here: a signal may come while the log is being written.
+            loop = asyncio.get_running_loop()
+            loop.call_soon_threadsafe(
+                log.info, "%s: finishing what is under way, then ending", signal.Signals(sig).name
+            )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.lifespan.state[DRAINING] = True
@@ -102,11 +119,13 @@ class Server(uvicorn.Server):
         for connection in self._connections():
             connection.finish()
         await self._go_on_for(LAST_WORD_SECONDS)
-        for _ in range(100):  # what came in this very moment is answered, too
+        for _ in range(100):  # requests that come at this very moment are answered, too
             if not self._is_anything_unread():
                 break
             await asyncio.sleep(0)
+        _leave_threads_behind()
         await super().shutdown(sockets)
+        _leave_threads_behind()
 
     def _connections(self) -> list[Protocol]:
         return [connection for connection in self._state.connections if isinstance(connection, Protocol)]
@@ -125,13 +144,13 @@ class Server(uvicorn.Server):
             listeners = [socket.socket(fileno=os.dup(listener.fileno())) for listener in server.sockets]
             server.close()
             for listener in listeners:
-                with listener, contextlib.suppress(OSError):  # nobody is left, or no file descriptor
+                with listener, contextlib.suppress(OSError):  # no client is left, or no file descriptor
                     listener.setblocking(False)
                     while True:
                         accepted, _ = listener.accept()
                         # Not waited for: a client may take its time for a TLS handshake.
-                        taking = loop.connect_accepted_socket(self._protocol, accepted, ssl=self.config.ssl)
-                        self._taking.append(loop.create_task(taking))
+                        accepting = loop.connect_accepted_socket(self._protocol, accepted, ssl=self.config.ssl)
+                        self._accepting.append(loop.create_task(accepting))
 
     def _protocol(self) -> asyncio.Protocol:
         return Protocol(config=self.config, server_state=self._state, app_state=self.lifespan.state)
@@ -142,3 +161,8 @@ class Server(uvicorn.Server):
             if connection.is_idle:
                 poll.register(connection.transport.get_extra_info("socket").fileno(), select.POLLIN)
         return bool(poll.poll(0))
+
+
+def _leave_threads_behind() -> None:
+    """Give the loop new threads. It waits for its own at the end, and those may work for clients that have gone."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())

@@ -1,16 +1,20 @@
 """Bounds the memory of answers that clients do not read.
 
 A large answer goes to the transport in pieces, each after the client has taken most of the one before. What remains,
-the body and the bytes in the transport, counts towards one limit per worker. Beyond it, the connections whose clients
-have taken nothing for the longest time are dropped.
+the body and the bytes in the transport, counts towards one limit per worker. Beyond it, connections are dropped: first
+those whose clients have read nothing for the longest time, and if every client has read something within the last
+second, the one that came last, so that no crowd of newcomers drives out a client that reads steadily.
 """
 
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
 PIECE_BYTES: Final = 64 * 1024
 UNSENT_MAX: Final = 64 * 1024 * 1024
+STALLED_SECONDS: Final = 1.0
+"""A client that has read nothing for so long is dropped before any other."""
 
 
 class Reader(Protocol):
@@ -24,19 +28,22 @@ class Unsent:
 
     def __init__(self) -> None:
         self.bytes = 0
-        self._stalled: dict[Reader, int] = {}
-        """Bytes in the transport of each client that lets us wait, in the order in which they began to."""
+        self._stalled: dict[Reader, tuple[float, int]] = {}
+        """Clients whose transport is full: since when, and how many bytes it holds. Ordered by time."""
         self._bodies: dict[Reader, bytes] = {}
+        """Large bodies that are being sent, the latest last."""
         self._readers: Counter[int] = Counter()
         """How many clients each body goes to. A file that is sent from memory to many counts once."""
 
     def stalled(self, reader: Reader) -> None:
-        self._stalled[reader] = size = reader.transport.get_write_buffer_size()
+        size = reader.transport.get_write_buffer_size()
+        self._stalled[reader] = (time.monotonic(), size)
         self.bytes += size
         self._drop_slowest()
 
     def moved(self, reader: Reader) -> None:
-        self.bytes -= self._stalled.pop(reader, 0)
+        _, size = self._stalled.pop(reader, (0, 0))
+        self.bytes -= size
 
     def forget(self, reader: Reader) -> None:
         self.moved(reader)
@@ -73,6 +80,8 @@ class Unsent:
 
     def _drop_slowest(self) -> None:
         while self.bytes > UNSENT_MAX and self._stalled:
-            slowest = next(iter(self._stalled))
+            slowest, (since, _) = next(iter(self._stalled.items()))
+            if time.monotonic() - since < STALLED_SECONDS:
+                slowest = next((reader for reader in reversed(self._bodies) if reader in self._stalled), slowest)
             self.forget(slowest)
             slowest.transport.abort()

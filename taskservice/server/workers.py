@@ -1,4 +1,7 @@
-"""Several serving processes on one listening socket: started, replaced when they die, ended together."""
+"""Several serving processes on one listening socket: started, replaced when they die, ended together.
+
+uvicorn's own `Multiprocess` starts each worker anew, in place of forking it, and does not notice one that hangs.
+"""
 
 import contextlib
 import logging
@@ -14,49 +17,61 @@ from typing import Final, NoReturn
 
 from uvicorn.config import STARTUP_FAILURE
 
-ENDS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
-SIGNALS: Final = ENDS | {signal.SIGCHLD, signal.SIGALRM}
 HEALTHY_SECONDS: Final = 1.0
-"""A worker that dies younger is not replaced at once: the next one would hardly do better."""
-
+"""A worker that dies younger is replaced only after this time, as the next one may die as fast."""
 HUNG_SECONDS: Final = 30.0
-"""A worker whose event loop has not turned for so long will not turn any more: all of its clients wait."""
+"""A worker whose event loop has not turned for this long is killed: all of its clients wait."""
 LOOK_SECONDS: Final = 5.0
+"""How often the parent looks for workers that hang."""
 
 Beat = Callable[[], None]
-"""To be called again and again, as a sign of life."""
+"""Called by a worker at least once a second, as a sign of life."""
+Serve = Callable[[int, Beat], None]
+"""What a worker runs: its place among the workers, which its successor takes over, and its sign of life."""
 
 log: Final = logging.getLogger(__name__)
 
 
-class Workers:
-    """Forked, so that they share the memory of what is loaded already and serve at once."""
+def ending_signals() -> set[signal.Signals]:
+    """Signals that ask for a graceful end. SIGHUP is one unless the process was started with `nohup`."""
+    ends = {signal.SIGTERM, signal.SIGINT}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ends.add(signal.SIGHUP)
+    return ends
 
-    def __init__(self, serve: Callable[[Beat], None], count: int, listener: socket.socket, *, patience: float) -> None:
+
+class Workers:
+    """Workers are forked, so that they share the memory of what is loaded already and serve at once."""
+
+    def __init__(self, serve: Serve, count: int, listener: socket.socket, *, patience: float) -> None:
         self._serve = serve
         self._listener = listener
         self._count = count
         self._patience = patience
+        self._ends = ending_signals()
         self._born: dict[int, float] = {}
         self._places: dict[int, int] = {}
         self._beats = memoryview(mmap.mmap(-1, count * 8)).cast("d")
-        """When each worker was last seen alive. Memory that they share with us."""
+        """When each worker last gave a sign of life, in memory that they share with this process."""
 
     def run(self) -> int:
-        """Keep them alive until SIGTERM or SIGINT; the exit code."""
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # else it is discarded instead of waited for
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        """Keep the workers alive until a signal asks for the end. Returns the exit code."""
+        awaited = self._ends | {signal.SIGCHLD, signal.SIGALRM}
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # the system discards it otherwise
+        signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
         signal.setitimer(signal.ITIMER_REAL, LOOK_SECONDS, LOOK_SECONDS)
         for place in range(self._count):
             self._start(place)
         while True:
-            if signal.sigwait(SIGNALS) in ENDS:
+            received = signal.sigwait(awaited)
+            if received in self._ends:
+                log.info("%s: finishing what is under way, then ending", signal.Signals(received).name)
                 return self._end(0)
             for pid, code, age in self._dead():
                 if code == STARTUP_FAILURE:
                     log.error("worker %d could not start", pid)
                     return self._end(code)
-                log.error("worker %d %s; starting another one", pid, _said(code))
+                log.error("worker %d %s; starting another one", pid, _described(code))
                 time.sleep(max(0.0, HEALTHY_SECONDS - age))
                 self._start(self._places.pop(pid))
             self._kill_hung()
@@ -85,12 +100,12 @@ class Workers:
         code = 1
         try:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-            self._serve(beat)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, self._ends | {signal.SIGCHLD, signal.SIGALRM})
+            self._serve(place, beat)
             code = 0
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else 1
-        except BaseException:  # noqa: BLE001 (it must not come out in the parent's code)
+        except BaseException:  # noqa: BLE001 (the parent's code must not run in the worker)
             traceback.print_exc()
         finally:
             with contextlib.suppress(Exception):
@@ -99,7 +114,7 @@ class Workers:
             os._exit(code)
 
     def _dead(self) -> list[tuple[int, int, float]]:
-        """Who ended since it was asked last: with which code, at which age. One signal may stand for several."""
+        """Process id, exit code and age of the workers that ended since the last call."""
         found: list[tuple[int, int, float]] = []
         for pid in list(self._born):
             ended, status = os.waitpid(pid, os.WNOHANG)
@@ -108,7 +123,7 @@ class Workers:
         return found
 
     def _end(self, code: int) -> int:
-        # Or clients could still connect when nobody accepts them any more.
+        # Clients could still connect otherwise, when no worker accepts them any more.
         self._listener.close()
         for pid in self._born:
             os.kill(pid, signal.SIGTERM)
@@ -123,5 +138,5 @@ class Workers:
         return code
 
 
-def _said(code: int) -> str:
+def _described(code: int) -> str:
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

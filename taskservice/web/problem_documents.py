@@ -56,7 +56,8 @@ def _with_head(headers: Mapping[str, str]) -> dict[str, str]:
 
 def problem_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     problem = as_problem(error)
-    state = request.scope.get("state", {})
+    state = request.scope["state"]
+    state["problem_code"] = problem.code  # for the log
     # As the client sent it, because an instance is a URI.
     instance = request.scope["raw_path"][:1000].decode("latin-1")
     settings: Settings = request.app.state.settings

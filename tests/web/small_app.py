@@ -8,13 +8,16 @@ from typing import Any, cast
 import httpx
 from litestar import Litestar, Request, Response, get
 from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
 from taskservice.auth.tokens import Principal
 from taskservice.database.database_time import spent_on_database
-from taskservice.observability.request_log import Log, Observe, RequestLog, configure_logging, remember_cause
+from taskservice.observability.access_log import Observe, RequestLog
+from taskservice.observability.logging_setup import Log, configure_logging
+from taskservice.observability.request_context import remember_cause
 from taskservice.problems import DatabaseUnavailable, InternalError, Problem
 from taskservice.settings import Settings, load_settings
 
@@ -89,8 +92,9 @@ def small_app(
         routes,
         openapi_config=options.pop("openapi_config", None),
         logging_config=None,
+        state=State({"settings": settings}),
         after_exception=[remember_cause],
-        exception_handlers={Exception: as_problem},
+        exception_handlers=options.pop("exception_handlers", {Exception: as_problem}),
         cors_config=CORSConfig(allow_origins=["https://front.example"]),
         **options,
     )

@@ -15,7 +15,7 @@ from tests.web.launched import ROOT, launched
 PROGRAM = """
 import asyncio, json, sys
 from tests.web.small_app import client_of, settings_of, small_app
-from taskservice.observability.request_log import RequestLog
+from taskservice.observability.access_log import RequestLog
 from taskservice.observability.tracing import traced
 
 with_sdk = sys.argv[1] == "sdk"

@@ -1,15 +1,19 @@
-"""One line for each request, every other logger in the same dress, and a name for each request."""
+"""One line for each request, every other logger in the same format, and a name for each request."""
 
 import asyncio
 import json
 import logging
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import httpx
 import pytest
 
-from taskservice.observability.request_log import FLUSH_SECONDS, AccessLine, Log, MessageLine
+from taskservice.observability.access_log import RequestLog
+from taskservice.observability.log_lines import AccessLine, MessageLine
+from taskservice.observability.logging_setup import FLUSH_SECONDS, Log
+from taskservice.web.problem_documents import problem_response
 from tests.web.small_app import client_of, settings_of, small_app
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -108,6 +112,7 @@ async def test_a_line_says_who_what_and_how_long_but_no_query_value_and_no_token
         "database_ms": 250.0,
         "user_id": "alice",
         "request_id": "r1",
+        "client": "127.0.0.1",
         "trace_id": TRACE,
     }
 
@@ -298,3 +303,34 @@ def test_the_operations_page_explains_every_field() -> None:
         name for cell in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)
     }
     assert explained == {*AccessLine.__struct_fields__, *MessageLine.__struct_fields__}
+
+
+async def test_a_line_names_the_code_of_the_problem_that_was_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    app, log = small_app(settings_of(), exception_handlers={Exception: problem_response})
+    async with client_of(app) as client:
+        answers = [await client.get("/nowhere"), await client.get("/away"), await client.get("/api/tasks/1")]
+    assert [line.get("code") for line in lines(log, capsys)] == ["not-found", "database-unavailable", None]
+    assert answers[0].json()["code"] == "not-found"
+
+
+async def test_a_line_for_people_names_the_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    app, log = small_app(settings_of(env="development"))
+    async with client_of(app) as client:
+        await client.get("/api/tasks/1", headers={"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"})
+    log.flush()
+    assert f" trace={TRACE}" in capsys.readouterr().out
+
+
+async def test_middleware_that_fails_is_a_500_in_the_one_shape(capsys: pytest.CaptureFixture[str]) -> None:
+    async def fails(_scope: Any, _receive: Any, _send: Any) -> None:
+        raise ValueError("secret title")
+
+    _, log = small_app(settings_of())
+    transport = httpx.ASGITransport(cast("Any", RequestLog(fails, log)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://service.example") as client:
+        answer = await client.get("/api/tasks/1")
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    (line,) = lines(log, capsys)
+    assert (line["status"], line["level"]) == (500, "error")
+    assert line["error"][0].startswith("ValueError")

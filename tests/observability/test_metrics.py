@@ -112,14 +112,14 @@ async def test_tokens_are_told_by_outcome(watched: Watched) -> None:
     assert outcomes == {"ok": 0, "invalid-token": 1}
 
 
-async def test_every_series_names_its_worker_and_scrapes_take_turns(watched: Watched) -> None:
-    workers = {labels["worker"] for found in (await watched.scrape()).values() for labels, _ in found}
-    assert len(workers) == 1
-    assert (await watched.client.get("/metrics")).headers["connection"] == "close"
+async def test_the_charset_is_named_once(watched: Watched) -> None:
+    assert (await watched.client.get("/metrics")).headers.get_list("content-type") == [
+        "text/plain; version=0.0.4; charset=utf-8"
+    ]
 
 
 async def test_prometheus_may_ask_for_open_metrics(watched: Watched) -> None:
-    answer = await watched.client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    answer = await watched.client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=0.0.4"})
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     assert answer.text.endswith("# EOF\n")
 

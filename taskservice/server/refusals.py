@@ -1,0 +1,46 @@
+"""The answers of the server itself, to requests that the application does not see."""
+
+import logging
+from typing import Final
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from taskservice.observability.request_context import request_id_of
+from taskservice.problems import Problem
+from taskservice.settings import Settings
+from taskservice.web.cors import Origins
+
+Headers = list[tuple[bytes, bytes]]
+
+log: Final = logging.getLogger(__name__)
+
+
+class Refusals:
+    """Problem documents, as the application has them; each is the last answer of its connection."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._public_url = settings.public_url if settings else None
+        self._origins = Origins(settings) if settings else None
+
+    def answer(self, problem: Problem, url: bytes, sent: Headers, always: Headers, client: str | None) -> bytes:
+        """The bytes of the answer. `sent` are the request's headers, `always` the headers of every answer."""
+        headers = dict(sent)
+        request_id = request_id_of(headers.get(b"x-request-id"))
+        path = url.partition(b"?")[0][:1000].decode("latin-1")
+        known = {"request_id": request_id, "client": client, "code": problem.code}
+        log.info("refused a request for %r with %d: %s", path, problem.status, problem.detail, extra=known)
+        instance = f"{self._public_url or ''}{path}"
+        body = msgspec.json.encode(
+            problem.document(instance=instance, request_id=request_id, public_url=self._public_url)
+        )
+        answered = [
+            *always,
+            *(self._origins.marks(headers.get(b"origin")) if self._origins else ()),
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", request_id.encode()),
+            (b"connection", b"close"),
+        ]
+        head = b"".join([name + b": " + value + b"\r\n" for name, value in answered])
+        return STATUS_LINE[problem.status] + head + b"\r\n" + body
