@@ -119,7 +119,7 @@ async def test_the_charset_is_named_once(watched: Watched) -> None:
 
 
 async def test_prometheus_may_ask_for_open_metrics(watched: Watched) -> None:
-    answer = await watched.client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=0.0.4"})
+    answer = await watched.client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     assert answer.text.endswith("# EOF\n")
 
