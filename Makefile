@@ -2,8 +2,9 @@
 # Everything runs in .venv, which .ci/make-venv makes from requirements.lock; ARGS passes options on.
 BIN := .venv/bin
 READY := .venv/.ready
+PARALLEL := --numprocesses=logical --dist=worksteal
 
-.PHONY: help run test lint format docs openapi bench lock clean
+.PHONY: help run test check lint format docs openapi bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -13,7 +14,10 @@ run: $(READY) ## Start the API on port 8000, with an embedded PostgreSQL unless 
 	@$(BIN)/litestar run $(ARGS)
 
 test: $(READY) ## Run every test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+check: lint ## Check style, types and what the quick tests cover, after every change
+	@$(BIN)/python -m pytest --quiet $(PARALLEL) -m "not slow and not timing and not browser" $(ARGS)
 
 lint: $(READY) ## Check style, types and import contracts
 	$(BIN)/ruff check .
@@ -22,7 +26,7 @@ lint: $(READY) ## Check style, types and import contracts
 	$(BIN)/lint-imports --no-logo
 
 format: $(READY) ## Put the code into the one format
-	$(BIN)/ruff check --fix .
+	$(BIN)/ruff check --fix --exit-zero .
 	$(BIN)/ruff format .
 
 docs: $(READY) ## Write the generated pages anew

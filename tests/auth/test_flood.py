@@ -12,6 +12,8 @@ from tests.auth.issuer import Issuer
 from tests.support.services import Service, Services
 from tests.support.stage import Stage
 
+pytestmark = pytest.mark.timing
+
 CONNECTIONS = 1000
 REQUESTS = 10_000
 

@@ -199,6 +199,7 @@ def test_what_is_no_key_set_is_no_answer(answer: bytes) -> None:
 # ---- fetching
 
 
+@pytest.mark.timing
 async def test_nothing_is_fetched_before_it_runs_and_prefetching_delays_nothing(issuer: Issuer) -> None:
     verifier = verifier_for(issuer)
     issuer.delay = 0.2
@@ -292,6 +293,7 @@ async def test_known_keys_serve_while_the_issuer_is_down_and_new_ones_when_it_is
     assert await accepted(verifier, issuer.token("second"))
 
 
+@pytest.mark.timing
 async def test_an_issuer_that_hangs_delays_known_keys_at_most_once(
     issuer: Issuer, verifier: TokenVerifier, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -393,6 +395,7 @@ async def test_an_unusable_answer_is_none_and_known_keys_stay(
     assert await accepted(verifier, issuer.token("first"))
 
 
+@pytest.mark.timing
 async def test_a_down_issuer_is_asked_once_a_second_and_refuses_nobody_slowly(
     issuer: Issuer, verifier: TokenVerifier, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -432,6 +435,7 @@ async def test_a_client_that_goes_away_disturbs_nobody(issuer: Issuer, verifier:
 # ---- the flood
 
 
+@pytest.mark.timing
 async def test_ten_thousand_unknown_keys_at_once_make_a_bounded_number_of_fetches(
     issuer: Issuer, verifier: TokenVerifier
 ) -> None:
@@ -459,6 +463,7 @@ def without_waiting(verification: Coroutine[Any, Any, Principal]) -> Principal:
     raise AssertionError("it waits")
 
 
+@pytest.mark.timing
 async def test_a_rotation_during_the_flood_refuses_no_fresh_token(issuer: Issuer, verifier: TokenVerifier) -> None:
     stop = asyncio.Event()
     flood_tokens = [issuer.token("first", kid=f"made-up-{number}") for number in range(200)]

@@ -45,6 +45,7 @@ async def test_a_refused_token_is_refused_as_ever(service: Service) -> None:
     assert_problem(response, 401, "invalid-token", detail="Invalid token")
 
 
+@pytest.mark.timing
 async def test_who_signs_up_is_served_a_moment_later(service: Service) -> None:
     late = service.user("late")
     assert (await late.get()).status_code == 401
@@ -54,6 +55,7 @@ async def test_who_signs_up_is_served_a_moment_later(service: Service) -> None:
         assert time.monotonic() < deadline
 
 
+@pytest.mark.timing
 async def test_a_deleted_user_is_refused_within_the_documented_time(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,14 +1,13 @@
 """The page at `/`: what a developer sees who opens the service's address in a browser for the first time."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
 from playwright.async_api import expect
 
 from tests.browser.conftest import Visiting
+from tests.support import needs
 from tests.support.services import Service
 from tests.support.swagger import Swagger
 
@@ -52,12 +51,11 @@ async def test_the_lines_for_a_shell_work_when_pasted(service: Service, visiting
 
 
 async def test_the_lines_of_typescript_work_when_pasted(service: Service, visiting: Visiting, tmp_path: Path) -> None:
-    if shutil.which("node") is None:
-        pytest.skip("Node.js is not installed: apt-get install nodejs")
+    node = needs.node()
     visit = await visiting(f"{service.url}/")
-    program = tmp_path / "try.mjs"  # no line of it has a type, so that old versions of Node.js take it as well
+    program = tmp_path / "try.mjs"
     program.write_text(await visit.page.locator("#typescript").inner_text(), "utf-8")
-    output = run("node", str(program))
+    output = run(node, str(program))
     assert "201" in output
     assert output.count(MADE) >= 2
 

@@ -14,6 +14,8 @@ from tests.support.commands import Operator
 from tests.support.services import Caller, Service
 from tests.typescript.compiler import code_of, compiled
 
+pytestmark = pytest.mark.slow
+
 DRIVER = """
 import { createInterface } from "node:readline";
 import { connect } from "./frontend.js";

@@ -14,6 +14,8 @@ from bench.reliability.program import Program, running_program
 from bench.reliability.wire import Wire
 from tests.faults.conftest import QUICK_DEADLINE
 
+pytestmark = pytest.mark.timing
+
 ANSWERED_WITHIN = QUICK_DEADLINE + 1
 
 

@@ -15,6 +15,8 @@ from taskservice.database.url import read_database_url
 from tests.faults.test_database_failures import write
 from tests.support.replicated import Replicated, replicated
 
+pytestmark = pytest.mark.timing
+
 
 @pytest.fixture
 async def servers() -> AsyncIterator[Replicated]:

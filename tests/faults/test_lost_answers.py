@@ -1,9 +1,13 @@
 """The acknowledgement of a COMMIT is lost: nobody knows whether the write is there, so nobody may repeat it."""
 
+import pytest
+
 from bench.http import Answer, request
 from bench.reliability.database import KillablePostgres
 from bench.reliability.program import Program
 from bench.reliability.wire import Wire
+
+pytestmark = pytest.mark.timing
 
 
 async def written_without_answer(program: Program, wire: Wire, after: bytes, raw: bytes) -> Answer:

@@ -16,7 +16,7 @@ from bench.reliability.wire import Wire
 from bench.tokens import SECRET
 from tests.support.commands import Operator
 
-pytestmark = pytest.mark.usefixtures("pgbouncer")
+pytestmark = [pytest.mark.usefixtures("pgbouncer"), pytest.mark.timing]
 
 IGNORED = "ignore_startup_parameters = statement_timeout, lock_timeout, idle_in_transaction_session_timeout"
 

@@ -15,6 +15,8 @@ from taskservice.database import connections as pools
 from taskservice.database.pool import Pool
 from taskservice.problems import DatabaseUnavailable, Overloaded
 
+pytestmark = pytest.mark.timing
+
 DEADLINE = 4.0
 
 

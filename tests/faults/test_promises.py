@@ -9,6 +9,8 @@ from bench.reliability import scenarios
 from bench.reliability.database import KillablePostgres, url_through, wired
 from bench.reliability.program import running_program
 
+pytestmark = pytest.mark.timing
+
 MEGABYTE = 1 << 20
 
 

@@ -16,6 +16,8 @@ from taskservice.database.readiness import answers
 from taskservice.database.url import read_database_url
 from taskservice.problems import DatabaseUnavailable
 
+pytestmark = pytest.mark.timing
+
 
 @pytest.fixture
 async def pool(wire: Wire) -> AsyncIterator[Pool]:

@@ -24,6 +24,8 @@ from bench.processes import free_port
 from bench.reliability.program import Program, running_program
 from tests.support import needs
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "a/password:with@everything"
 IN_A_URL = "a%2Fpassword%3Awith%40everything"
 Key = ec.EllipticCurvePrivateKey

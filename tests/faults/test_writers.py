@@ -18,6 +18,8 @@ from taskservice.database.session import new_engine
 from taskservice.problems import DatabaseUnavailable, Overloaded
 from tests.faults.test_database_failures import every_insert, read, write
 
+pytestmark = pytest.mark.timing
+
 DEADLINE = 1.0
 
 

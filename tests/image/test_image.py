@@ -14,6 +14,8 @@ from tests.image.without_engine import ROOT, Image
 from tests.support import needs
 from tests.support.postgres import ThrowawayPostgres
 
+pytestmark = pytest.mark.slow
+
 SECRET = "a-secret-for-the-image-that-is-long-enough-0123456789"
 READY_WITHIN_SECONDS = 30  # 001 SC-008
 LIST_PACKAGES = """

@@ -13,6 +13,8 @@ import pytest
 from tests.support.pages import next_page
 from tests.support.services import Caller, Services
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 # 304, 410 and 412 are about what the client holds, not about how it asks.

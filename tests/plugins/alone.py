@@ -12,17 +12,32 @@ from pathlib import Path
 import pytest
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Measure last: workers that are still busy with other tests would have to wait."""
+    if _is_worker(config):
+        items.sort(key=_measures)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    if not hasattr(item.config, "workerinput"):  # not one of several workers
+    if not _is_worker(item.config):
         return (yield)
     assert item.config.cache
     locks = item.config.cache.mkdir("machine")
     with contextlib.ExitStack() as machine:
         with _held(locks / "turn", fcntl.LOCK_EX):
-            alone = item.get_closest_marker("timing") is not None
-            machine.enter_context(_held(locks / "machine", fcntl.LOCK_EX if alone else fcntl.LOCK_SH))
+            machine.enter_context(_held(locks / "machine", fcntl.LOCK_EX if _measures(item) else fcntl.LOCK_SH))
         return (yield)
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    """Whether this process is one of several that run tests at the same time."""
+    return hasattr(config, "workerinput")
+
+
+def _measures(item: pytest.Item) -> bool:
+    return item.get_closest_marker("timing") is not None
 
 
 @contextlib.contextmanager

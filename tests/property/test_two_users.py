@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -22,6 +23,8 @@ from tests.support.pages import next_page
 from tests.support.problems import assert_problem
 from tests.support.routes import NOBODYS
 from tests.support.services import SURFACES, Service, SurfaceName
+
+pytestmark = pytest.mark.slow
 
 Task = dict[str, Any]
 

@@ -45,6 +45,7 @@ async def test_large_headers_are_431(program: Program, raw: bytes) -> None:
         assert await talk.is_over()
 
 
+@pytest.mark.timing
 async def test_headers_without_end_are_431_and_take_no_memory(program: Program) -> None:
     before = program.resident_bytes()
     async with talking(program.port) as talk:

@@ -176,6 +176,7 @@ def _children(program: Program) -> set[int]:
     return {child.pid for child in psutil.Process(program.process.pid).children()}
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_the_embedded_postgresql_comes_back_when_it_is_killed(workers: str) -> None:
     async with running_program("--wc", workers) as program:

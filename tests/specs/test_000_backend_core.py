@@ -340,6 +340,7 @@ async def test_fr013_the_server_sets_both_timestamps(alice: Caller) -> None:
 # Success criteria
 
 
+@pytest.mark.timing
 async def test_sc001_the_five_endpoints_answer_within_500_ms(alice: Caller) -> None:
     times = await timed_operations(alice, 10)
     assert {"create", "list", "read", "update", "delete"} <= set(times)

@@ -445,12 +445,14 @@ async def test_fr020_errors_have_the_right_status_codes(services: Services, data
 # Success criteria
 
 
+@pytest.mark.timing
 async def test_sc001_the_six_endpoints_answer_within_200_ms(alice: Caller) -> None:
     times = await timed_operations(alice, 10)
     assert {"list", "create", "read", "update", "complete", "delete"} <= set(times)
     assert {name: taken for name, taken in times.items() if statistics.median(taken) >= 0.2} == {}
 
 
+@pytest.mark.timing
 async def test_sc002_token_and_ownership_checks_take_less_than_10_ms(alice: Caller, bob: Caller) -> None:
     times = []
     for _ in range(30):
@@ -554,6 +556,7 @@ async def test_sc010_errors_say_what_is_wrong_in_words(alice: Caller) -> None:
 # What is asked for beyond functions
 
 
+@pytest.mark.timing
 async def test_nfr_performance_1_the_list_answers_within_100_ms_for_999_tasks(alice: Caller) -> None:
     await alice.create()
     await alice.service.execute(
@@ -565,6 +568,7 @@ async def test_nfr_performance_1_the_list_answers_within_100_ms_for_999_tasks(al
     assert statistics.median([await timed(alice, "GET", "") for _ in range(7)]) < 0.1
 
 
+@pytest.mark.timing
 async def test_nfr_performance_2_writes_take_less_than_50_ms(alice: Caller) -> None:
     tasks = [await alice.create() for _ in range(10)]
     creations = [await timed(alice, "POST", "", {"title": "t"}) for _ in tasks]
@@ -573,6 +577,7 @@ async def test_nfr_performance_2_writes_take_less_than_50_ms(alice: Caller) -> N
     assert max(statistics.median(taken) for taken in (creations, updates, deletions)) < 0.05
 
 
+@pytest.mark.timing
 async def test_nfr_performance_3_validating_a_token_takes_less_than_5_ms(service: Service) -> None:
     verifier, token = TokenVerifier(service.settings), service.token("alice").encode()
     times = []

@@ -459,6 +459,7 @@ async def test_sc009_the_database_itself_refuses_invalid_rows(alice: Caller, cha
     assert await alice.read(task["id"]) == task
 
 
+@pytest.mark.timing
 async def test_sc010_endpoints_stay_quick_while_others_work(alice: Caller, bob: Caller) -> None:
     measured = asyncio.Event()
 

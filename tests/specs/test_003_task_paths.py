@@ -212,6 +212,7 @@ async def test_sc001_operations_succeed(alice: Caller) -> None:
     assert await alice.tasks() == []
 
 
+@pytest.mark.timing
 async def test_sc002_95_percent_of_the_answers_come_within_500_ms(alice: Caller) -> None:
     times = await timed_operations(alice, 20)
     assert {name: taken for name, taken in times.items() if statistics.quantiles(taken, n=20)[-1] >= 0.5} == {}
@@ -286,6 +287,7 @@ async def all_ask(talks: list[Talk], requests: list[bytes], *, at_once: int) -> 
     return answers
 
 
+@pytest.mark.timing
 async def test_sc006_1000_users_at_once(service: Service, alice: Caller) -> None:
     users = [service.user(f"{alice.user}-{n}", "path") for n in range(1000)]
     creations = [spoken(user, "POST", json.dumps({"title": user.user}).encode()) for user in users]

@@ -2,21 +2,18 @@
 
 import contextlib
 import re
-import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.docs.blocks import blocks_of
+from tests.support import needs
 from tests.support.tls import make_certificate
 
 PAGE = "docs/operations/proxies.md"
-PACKAGES = {"nginx": "nginx-light", "caddy": "caddy"}
-PROXIES = tuple(PACKAGES)
+PROXIES = ("nginx", "caddy")
 
 NGINX = """
 daemon off; master_process off; worker_processes 1; pid {directory}/nginx.pid; error_log stderr;
@@ -69,8 +66,7 @@ def _configured(name: str, directory: Path, port: int, upstream: str) -> list[st
 @contextlib.contextmanager
 def running_proxy(name: str, directory: Path, port: int, upstream: str) -> Iterator[Path]:
     """Serves `https://localhost:{port}/todo/`. Gives the certificate that clients have to trust."""
-    if shutil.which(name, path="/usr/sbin:/usr/bin:/usr/local/bin") is None:
-        pytest.skip(f"{name} is not installed: apt-get install {PACKAGES[name]}")
+    needs.program(name)
     log = directory / f"{name}.log"
     environment = {"PATH": "/usr/sbin:/usr/bin:/usr/local/bin", "HOME": str(directory)}
     with log.open("wb") as output:

@@ -194,6 +194,7 @@ def running(tmp_path: Path, database_url: str) -> Iterator[tuple[str, psutil.Pro
     assert process.wait(30) == 0
 
 
+@pytest.mark.timing
 def test_many_tasks_are_streamed_in_little_memory(
     running: tuple[str, psutil.Process], postgres: ThrowawayPostgres, database_url: str
 ) -> None:

@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.typescript.compiler import compiled, installed, run
+
+pytestmark = pytest.mark.slow
 
 DESCRIPTION = Path(__file__).parents[2] / "docs" / "openapi.json"
 

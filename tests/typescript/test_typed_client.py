@@ -4,9 +4,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.support import needs
 from tests.support.services import Service
 from tests.typescript.compiler import code_of, compiled, installed, run
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_lines_of_the_page_compile_and_work(

@@ -5,9 +5,13 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.better_auth.conftest import Both, Pairs, caller
 from tests.e2e.better_auth.server import BETTER_AUTH_SECRET, HERE, BetterAuth
 from tests.support.services import Service
+
+pytestmark = pytest.mark.slow
 
 ROOT = HERE.parents[2]
 LITESTAR = Path(sys.executable).with_name("litestar")

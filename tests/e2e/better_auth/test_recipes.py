@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.e2e.better_auth.conftest import ONLY_KEYS, ONLY_SECRET, Pairs, caller, claims_of, the_life_of_a_task
 from tests.e2e.better_auth.server import BETTER_AUTH_SECRET, HERE, NODE_MODULES, BetterAuth, Person, require_node
 from tests.support.problems import assert_problem
 from tests.support.services import Caller, Service
+
+pytestmark = pytest.mark.slow
 
 PAGE = HERE.parents[2] / "docs" / "better-auth.md"
 

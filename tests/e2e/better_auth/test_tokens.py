@@ -13,6 +13,8 @@ from tests.e2e.better_auth.server import BETTER_AUTH_SECRET, BetterAuth, Person
 from tests.support.problems import assert_problem
 from tests.support.services import SURFACES, Service, SurfaceName
 
+pytestmark = pytest.mark.slow
+
 NEW_SECRET = "another-secret-of-better-auth-9876543210-fedcba"
 COOKIE_CACHE = {"session": {"cookieCache": {"enabled": True, "strategy": "jwt"}}}
 
@@ -138,6 +140,7 @@ async def test_the_jwks_may_be_at_another_path(pairs: Pairs) -> None:
 # ---- keys and servers that come and go
 
 
+@pytest.mark.timing
 async def test_a_rotation_refuses_no_fresh_token(pairs: Pairs) -> None:
     server, service = await pairs.start(plugin={"jwks": {"rotationInterval": 2, "gracePeriod": 3}})
     ann = await server.sign_up("Ann")
