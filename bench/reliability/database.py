@@ -28,9 +28,12 @@ class KillablePostgres:
     def socket(self) -> Path:
         return Path(unquote(parse_qs(urlsplit(self._server.url()).query)["host"][0])) / ".s.PGSQL.5432"
 
+    def postmaster(self) -> psutil.Process:
+        return psutil.Process(int((self._server.cluster / "postmaster.pid").read_text().split()[0]))
+
     def kill(self) -> None:
         """kill -9, the postmaster and all its children."""
-        postmaster = psutil.Process(int((self._server.cluster / "postmaster.pid").read_text().split()[0]))
+        postmaster = self.postmaster()
         for process in [postmaster, *postmaster.children()]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)

@@ -106,7 +106,8 @@ class Wire:
         finally:
             for end in ends:
                 end.cancel()
-            await asyncio.gather(*ends, return_exceptions=True)
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(*ends, return_exceptions=True)
             for stream in (writer, back):
                 stream.transport.abort() if losing.is_set() else stream.close()
                 self._open.discard(stream)
