@@ -15,6 +15,7 @@ import msgspec
 
 from bench.reliability import scenarios
 from bench.reliability.database import KillablePostgres, running_postgres
+from bench.reliability.history.run import run_history
 
 HERE: Final = Path(__file__).parent
 FIGURES: Final = HERE / "figures.json"
@@ -28,6 +29,7 @@ class Measurement(NamedTuple):
     title: str
     measure: Callable[[KillablePostgres], Awaitable[msgspec.Struct]]
     rows: Callable[[dict[str, Any]], list[Row]]
+    explanation: str = ""
 
 
 def _killed(what: str) -> Callable[[dict[str, Any]], list[Row]]:
@@ -78,11 +80,49 @@ def _pooled(found: dict[str, Any]) -> list[Row]:
     ]
 
 
+def _history(found: dict[str, Any]) -> list[Row]:
+    faults = ", ".join(f"{kind} ({count})" for kind, count in found["faults"].items())
+    unknown = f"{found['unknown_writes']:,}, of which {found['settled_as_done']:,} had happened"
+    rows = [
+        ("Calls of 24 clients of 3 users, changes of their lists", f"{found['calls']:,}, {found['changes']:,}"),
+        (f"Faults: {sum(found['faults'].values())}", faults),
+        ("Answers that no order of the writes explains", str(len(found["violations"]))),
+        ("Writes whose answer was lost or a 503, settled by the feed", unknown),
+        (
+            "Changes that were superseded before any answer named them, answers that only these explain",
+            f"{found['blanks']:,}, {found['excused']:,}",
+        ),
+        ("Duration", f"{found['seconds'] / 60:.0f} min"),
+    ]
+    if found["left_out"]:
+        rows.append(("Left out, because the service does not have it", ", ".join(found["left_out"])))
+    return rows
+
+
 def _seconds(value: float) -> str:
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
 
 
+HISTORY: Final = """
+Writers of the same lists get in each other's way in every manner there is: create, `PUT` under their own id, update,
+toggle, set, batch, delete, restore, erase, clear, import, with `If-Match` and without, retried and doubled under an
+`Idempotency-Key`. Readers poll lists, pages, tasks and the trash with `If-None-Match`; followers resume the change feed
+from any token that they ever saw. They ask three processes, one with two workers and one behind PgBouncer.
+
+Every acknowledged write names its number, so the order of all writes is known and each answer is checked against it:
+time is kept, every page, task and 304 is a state that there was, no older than what anybody had seen before, no update
+is lost, every key took effect once, every change and deletion is told to every token or it is 410, transactions are
+seen whole, and a copy kept by the feed is the list. `tests/bench/history/` plants faults in recorded histories
+and shows that each is found; `tests/faults/test_history.py` runs it for a minute and a half.
+"""
+
 MEASUREMENTS: Final = {
+    "history": Measurement(
+        "Every answer to a crowd, checked, while everything breaks",
+        lambda postgres: run_history(postgres, calls=200_000, faults=24),
+        _history,
+        HISTORY,
+    ),
     "kill-database": Measurement(
         "PostgreSQL is killed (`kill -9` of all its processes) while 16 clients write",
         lambda postgres: scenarios.database_killed(postgres, writes=100_000, kills=5),
@@ -169,7 +209,7 @@ def document(figures: dict[str, Any]) -> str:
     parts = [INTRODUCTION.format(cores=os.cpu_count(), pool=pool)]
     for name, measurement in MEASUREMENTS.items():
         if name in figures:
-            parts.append(f"## {measurement.title}\n\n`python -m bench.reliability {name}`\n")
+            parts.append(f"## {measurement.title}\n\n`python -m bench.reliability {name}`\n{measurement.explanation}")
             rows = measurement.rows(figures[name])
             parts.append("| | |\n|---|---|\n" + "\n".join(f"| {what} | {value} |" for what, value in rows) + "\n")
     return "\n".join(parts)

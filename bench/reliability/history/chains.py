@@ -31,7 +31,7 @@ def check_chains(known: Knowledge) -> None:
         for number in numbers:
             step = known.steps[number]
             authors = known.candidates.get(number) or ([step.author] if step.author else [])
-            content = shown and shown.content
+            content = None if shown is None else shown.content
             reasons = [next(_reasons_against(author, before, content, step), None) for author in authors]
             if reasons and None not in reasons:
                 if known.may_have_changed(task, shown.number if shown else 0, number):

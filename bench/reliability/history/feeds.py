@@ -60,7 +60,7 @@ def _check_page(known: Knowledge, call: Call, unheard: int) -> None:
         difference = _difference(known, call, told, state, unheard)
         if difference is None:
             return
-        if any(known.may_have_changed(task, call.since or 0, state) for task in difference.tasks):
+        if any(_may_differ(known, task, call.since or 0, state) for task in difference.tasks):
             known.excused += 1
             return
         what = difference.what
@@ -74,7 +74,7 @@ def _difference(known: Knowledge, call: Call, told: list[Told], state: int, unhe
     for number in range((call.since or 0) + 1, call.next + 1):
         step = known.steps.get(number)
         superseded = known.followed_at(number) <= state
-        if step is None or (superseded and not _is_kept(known, told[place:], step, min(state, call.next))):
+        if step is None or (superseded and not _is_kept(known, told[place:], step, state, call.next)):
             continue
         if place < len(told) and told[place] == (step.task, None if step.removes else number):
             place += 1
@@ -87,12 +87,22 @@ def _difference(known: Knowledge, call: Call, told: list[Told], state: int, unhe
     return None
 
 
-def _is_kept(known: Knowledge, told: list[Told], step: Step, upto: int) -> bool:
+def _is_kept(known: Knowledge, told: list[Told], step: Step, state: int, upto: int) -> bool:
     """Whether this old deletion is told all the same: the tombstone of an erased task outlives a new use of its id."""
-    if not step.removes:
+    following = known.steps.get(known.followed_at(step.number))
+    if not step.removes or following is None or following.removes:
         return False
-    now = known.last_step(step.task, upto)
-    return told.count((step.task, None)) > (now is not None and now.removes)
+    now = known.last_step(step.task, state)
+    return told.count((step.task, None)) > (now is not None and now.removes and now.number <= upto)
+
+
+def _may_differ(known: Knowledge, task: str, since: int, state: int) -> bool:
+    """Whether a change that no answer names may be what the page tells of this task, or leaves out."""
+    now = known.last_step(task, state)
+    after = since if now is None else now.number
+    if now is not None and now.author is not None and now.author.kind in ("import", "put_create"):
+        after = since  # there may be a tombstone from before
+    return known.may_have_changed(task, after, state)
 
 
 def _name(step: Step) -> str:

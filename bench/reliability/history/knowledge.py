@@ -7,12 +7,12 @@ other numbers have owners. So each step is a number, or a range of numbers in wh
 import bisect
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
 from bench.reliability.history.effects import Effect, Write, effects_of, writes_of
-from bench.reliability.history.matching import matched
+from bench.reliability.history.matching import matched, narrow
 from bench.reliability.history.record import Call, History, Task, Version
 from bench.reliability.history.times import Times
 from bench.reliability.history.violations import Violation
@@ -21,6 +21,8 @@ LATE: Final = 15.0
 """How long after its answer, a lost one or a 5xx, a write may still happen."""
 WIDEST_GAP: Final = 200
 NEVER: Final = 1 << 62
+NEW: Final = ""
+"""A task that was made, and is in no answer."""
 
 
 class Step(Struct):
@@ -31,6 +33,13 @@ class Step(Struct):
     removes: bool
     content: Task | None = None
     author: Effect | None = None
+
+
+class Gap(NamedTuple):
+    """Deletions that a page tells one after the other, and the numbers that they may have."""
+
+    tasks: tuple[str, ...]
+    between: range
 
 
 class Knowledge:
@@ -56,6 +65,8 @@ class Knowledge:
         """Who may have asked for a change, where no answer says it."""
         self.blanks: list[int] = []
         """Numbers of which no answer says which task they changed."""
+        self._may_be_of: dict[int, set[str | None]] = {}
+        """The tasks that each blank may be of; None: any that was there."""
         self._explain_the_rest()
         self._chain()
 
@@ -125,57 +136,50 @@ class Knowledge:
                 calls = [effect.write.first for effect in sure]
                 self.wrong("one number, one change", f"{len(sure)} writes were told the number {number}", *calls)
             for effect in sure or effects:
-                if number > early.at_least(effect.write.began):
+                in_time = number > early.at_least(effect.write.began)
+                if in_time or sure:
                     step.author = effect
+                if in_time:
                     break
                 if sure:
-                    self.wrong(
-                        "order of time",
-                        f"a write took the number {number}, which or whose successors had been seen before it began",
-                        effect.write.first,
-                    )
+                    what = f"a write took {number}, though that number or a later one had been seen before it began"
+                    self.wrong("order of time", what, effect.write.first)
 
     def _pin_removals(self) -> None:
         """Find the numbers of deletions by their places in pages of the feed."""
         pages = [call for call in self.calls if call.kind == "changes" and call.succeeded]
-        gaps = list({gap for page in pages for gap in self._gaps(page) if gap[2] - gap[1] <= WIDEST_GAP})
+        gaps = list(dict.fromkeys(gap for page in pages for gap in self._gaps(page) if len(gap.between) <= WIDEST_GAP))
         for _ in range(3):
-            open_gaps = []
-            for task, after, upto in gaps:
-                between = range(after + 1, upto + 1)
-                known = [step for step in map(self.steps.get, between) if step is not None]
-                if any(step.task == task and step.removes for step in known):
-                    continue
-                free = [number for number in between if number not in self.steps]
-                if len(free) == 1:
-                    self.steps[free[0]] = Step(free[0], task, removes=True)
-                else:
-                    open_gaps.append((task, after, upto))
-            if len(open_gaps) == len(gaps):
-                break
-            gaps = open_gaps
+            gaps = [gap for gap in gaps if not self._fill(gap)]
 
-    def _gaps(self, call: Call) -> Iterator[tuple[str, int, int]]:
-        """For each deletion of a page: its task, and the numbers after which and up to which it must lie."""
-        assert call.next is not None
-        after = call.since or 0
-        waiting: list[str] = []
-        for entry in call.entries:
+    def _fill(self, gap: Gap) -> bool:
+        """Give deletions that stand in a row the numbers that are free there, if there are just so many."""
+        known = [step for step in map(self.steps.get, gap.between) if step is not None]
+        removed = {step.task for step in known if step.removes}
+        missing = [task for task in gap.tasks if task not in removed]
+        free = [number for number in gap.between if number not in self.steps]
+        if missing and len(free) == len(missing):
+            for number, task in zip(free, missing, strict=True):
+                self.steps[number] = Step(number, task, removes=True)
+        return not missing or len(free) == len(missing)
+
+    def _gaps(self, page: Call) -> Iterator[Gap]:
+        """The deletions of a page, with the numbers between which they must lie."""
+        assert page.next is not None
+        after, waiting = page.since or 0, list[str]()
+        for entry in page.entries:
+            number = None if isinstance(entry, str) else self.history.versions[entry].number
             if isinstance(entry, str):
                 waiting.append(entry)
-                continue
-            number = self.history.versions[entry].number
-            if number is not None:
-                yield from ((task, after, number - 1) for task in waiting)
+            elif number is not None:
+                if waiting:
+                    yield Gap(tuple(waiting), range(after + 1, number))
                 after, waiting = number, []
-        if not waiting:
-            return
-        if call.has_more:  # the page ends with it, and the token names it
-            yield waiting[-1], call.next - 1, call.next
-            waiting.pop()
-            yield from ((task, after, call.next - 1) for task in waiting)
-        else:
-            yield from ((task, after, call.next) for task in waiting)
+        if waiting and page.has_more:  # the page ends with one of them, and the token names it
+            yield Gap((waiting.pop(),), range(page.next, page.next + 1))
+            yield Gap(tuple(waiting), range(after + 1, page.next))
+        elif waiting:
+            yield Gap(tuple(waiting), range(after + 1, page.next + 1))
 
     def _explain_the_rest(self) -> None:
         highest = max([self.times.highest, *self.steps], default=0)
@@ -184,7 +188,6 @@ class Knowledge:
             if id(effect) not in authors and effect.number is None:
                 self.loose[effect] = self._range(effect, highest)
         orphans = [number for number in range(1, highest + 1) if self._needs_author(number)]
-        self.blanks = [number for number in orphans if number not in self.steps]
         takers: dict[int, list[Effect]] = {number: [] for number in orphans}
         choices: dict[Effect, list[int]] = {}
         for effect, where in self.loose.items():
@@ -192,23 +195,34 @@ class Knowledge:
             choices[effect] = [number for number in orphans[begin:end] if self.could_be(effect, number)]
             for number in choices[effect]:
                 takers[number].append(effect)
-        # Certain effects first, so that the others take only what is left.
+        certain = {effect for effect in self.loose if effect.certain}
         found = matched(takers)
         for number in orphans:
             if number not in found:
                 what = f"of task {self.steps[number].task}" if number in self.steps else "of an unknown task"
                 self.wrong("exactly once", f"the change {number} {what} was asked for by nobody, or once too often")
-            elif number in self.steps:
-                self.steps[number].author = found[number]
-                self.candidates[number] = takers[number]
-        placed = matched({effect: numbers for effect, numbers in choices.items() if effect.certain})
-        for effect in self.loose:
-            if effect.certain and effect not in placed:
-                self.wrong(
-                    "no lost write",
-                    f"{effect.kind} of task {effect.task} was acknowledged, and no number is left for it",
-                    effect.write.first,
-                )
+        placed = matched({effect: choices[effect] for effect in certain})
+        for effect in certain - placed.keys():
+            self.wrong(
+                "no lost write",
+                f"{effect.kind} of task {effect.task} was acknowledged, and no number is left for it",
+                effect.write.first,
+            )
+        narrow(takers, choices, certain)
+        self._assign(takers, found)
+
+    def _assign(self, takers: dict[int, list[Effect]], found: dict[int, Effect]) -> None:
+        for number, effects in takers.items():
+            step = self.steps.get(number)
+            only = effects[0] if len(effects) == 1 else None
+            if step is None and only is not None and only.removes and only.task is not None:
+                step = self.steps[number] = Step(number, only.task, removes=True)
+            if step is not None:
+                step.author = only or found.get(number)
+                self.candidates[number] = effects
+            else:
+                self.blanks.append(number)
+                self._may_be_of[number] = {NEW if effect.kind == "create" else effect.task for effect in effects}
 
     def _needs_author(self, number: int) -> bool:
         return number not in self.steps or self.steps[number].author is None
@@ -254,9 +268,6 @@ class Knowledge:
             if numbers:
                 self.superseded[numbers[-1]] = number
             numbers.append(number)
-        self._suspects: dict[str | None, list[range]] = defaultdict(list)
-        for effect, where in self.loose.items():
-            self._suspects[effect.task].append(where)
 
     def followed_at(self, number: int) -> int:
         return self.superseded.get(number, NEVER)
@@ -270,12 +281,7 @@ class Knowledge:
     def may_have_changed(self, task: str, after: int, upto: int) -> bool:
         """Whether a number in between, of which no answer says what it changed, may have been this task's."""
         begin, end = bisect.bisect_right(self.blanks, after), bisect.bisect_right(self.blanks, upto)
-        return any(
-            number in where
-            for number in self.blanks[begin:end]
-            for suspects in (self._suspects.get(task, ()), self._suspects.get(None, ()))
-            for where in suspects
-        )
+        return any(not self._may_be_of[number].isdisjoint((task, None)) for number in self.blanks[begin:end])
 
 
 def _lasting(task: Task | None) -> Task | None:

@@ -1,6 +1,6 @@
-"""Who goes with whom: a largest set of pairs in which nobody stands twice."""
+"""Who goes with whom: a largest set of pairs in which nobody stands twice, and which pairs there is no way around."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import TypeVar
 
 Left = TypeVar("Left", bound=Hashable)
@@ -42,3 +42,30 @@ def _hand_on(free: Right, asked_by: Mapping[Right, Left], pairs: dict[Left, Righ
         former = pairs.get(taker)
         pairs[taker], owners[given] = given, taker
         given = former
+
+
+def narrow(takers: dict[Left, list[Right]], choices: dict[Right, list[Left]], certain: Set[Right]) -> None:
+    """Strike out what cannot be: each of `takers` needs one, each that is `certain` has to be with one."""
+    waiting = [left for left, rights in takers.items() if len(rights) == 1]
+    chosen = [right for right in certain if len(choices[right]) == 1]
+    while waiting or chosen:
+        if waiting:
+            left = waiting.pop()
+            if len(takers[left]) != 1:
+                continue
+            right = takers[left][0]
+        else:
+            right = chosen.pop()
+            if len(choices[right]) != 1:
+                continue
+            left = choices[right][0]
+        for other in [other for other in choices[right] if other != left]:
+            choices[right].remove(other)
+            takers[other].remove(right)
+            if len(takers[other]) == 1:
+                waiting.append(other)
+        for rival in [rival for rival in takers[left] if rival != right]:
+            takers[left].remove(rival)
+            choices[rival].remove(left)
+            if rival in certain and len(choices[rival]) == 1:
+                chosen.append(rival)

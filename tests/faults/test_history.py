@@ -1,0 +1,17 @@
+"""A minute and a half of everything at once: every answer fits into one order of all writes, whatever breaks."""
+
+import pytest
+
+from bench.reliability.database import KillablePostgres
+from bench.reliability.history.run import run_history
+
+
+@pytest.mark.slow
+async def test_every_answer_fits_into_the_order_of_the_writes(postgres: KillablePostgres) -> None:
+    outcome = await run_history(postgres, seconds=80, faults=6)
+    assert outcome.violations == []
+    assert sum(outcome.faults.values()) == 6
+    assert outcome.changes > 100
+    # It must not have looked away: nearly all is known, and explained without help.
+    assert outcome.blanks < outcome.changes / 10
+    assert outcome.excused < outcome.calls / 10
