@@ -9,7 +9,7 @@ from bench.reliability.history.run import run_history
 @pytest.mark.slow
 async def test_every_answer_fits_into_the_order_of_the_writes(postgres: KillablePostgres) -> None:
     outcome = await run_history(postgres, seconds=80, faults=6)
-    assert outcome.violations == []
+    assert not outcome.violations, "\n".join(outcome.violations)
     assert sum(outcome.faults.values()) == 6
     assert outcome.changes > 100
     # It must not have looked away: nearly all is known, and explained without help.

@@ -11,7 +11,16 @@ import msgspec
 from msgspec import Raw, Struct
 
 from bench.http import Answer, Connection, connect, request
-from bench.reliability.history.record import Call, Recorder, Result, Version, epoch_of, number_of
+from bench.reliability.history.record import (
+    NO_ANSWER,
+    NOT_SENT,
+    Call,
+    Recorder,
+    Result,
+    Version,
+    epoch_of,
+    number_of,
+)
 from bench.tokens import SECRET
 
 PATIENCE: Final = 12.0
@@ -108,12 +117,13 @@ class Caller:
         reply = Reply(call)
         try:
             answer = await self._send(server, ports[server], request(method, path, None, body, headers))
-        except (OSError, TimeoutError):
+        except (OSError, TimeoutError) as error:
             call.ended = time.monotonic()
+            call.status = NOT_SENT if isinstance(error, ConnectionRefusedError) else NO_ANSWER
         else:
             call.ended = time.monotonic()
             self._note(reply, answer)
-        self.refused = call.unknown
+        self.refused = call.worth_repeating
         return reply
 
     async def _send(self, server: str, port: int, raw: bytes) -> Answer:

@@ -115,9 +115,7 @@ def check_tasks(known: Knowledge) -> None:
         elif call.status == 412 and call.kind == "put_create":
             _was(known, call, "taken", lambda step: step is not None)
         elif call.succeeded and call.kind in ("set", "update") and call.tag is not None:
-            author = known.steps[call.tag].author
-            if author is None or author.write.first.number != call.number:
-                _had_version(known, call, call.tag)
+            _had_version(known, call, call.tag)
 
 
 def _had_version(known: Knowledge, call: Call, number: int | None) -> None:
@@ -163,6 +161,7 @@ RULES: Final[Sequence[Callable[[Knowledge], None]]] = (
     check_tasks,
     chains.check_chains,
     lists.check_lists,
+    lists.check_trash,
     feeds.check_feeds,
     retries.check_retries,
 )

@@ -108,7 +108,7 @@ class Writer:
             reply = await self.caller.call(
                 "put_create", "PUT", path, fields, if_none_match="*", task=task, asked=fields
             )
-            if not reply.call.unknown or self._chance.random() < 0.2:
+            if not reply.call.worth_repeating or self._chance.random() < 0.2:
                 break
             await asyncio.sleep(0.1)
         self._learn(reply)
@@ -222,7 +222,7 @@ class Writer:
         else:
             reply = await self.caller.call(kind, method, path, body, key=key, **call)
         for _ in range(RETRIES):
-            if not reply.call.unknown and reply.call.status != 409:
+            if not reply.call.worth_repeating and reply.call.status != 409:
                 break
             await asyncio.sleep(0.1)
             reply = await self.caller.call(kind, method, path, body, key=key, **call)
@@ -242,7 +242,7 @@ class Writer:
                 self._board.live[call.task] = reply.tag
         elif call.status == 204 and call.kind == "delete":
             self._board.is_trashed(call.task)
-        elif call.kind in ("erase", "restore") and not call.unknown:
+        elif call.kind in ("erase", "restore") and not call.worth_repeating:
             self._board.is_gone(call.task)
         elif call.status == 404:
             # Erased, or in the trash by somebody else's doing: a restore finds out.

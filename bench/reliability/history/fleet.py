@@ -59,15 +59,21 @@ class ClockedPostgres:
         self._command, self._directory = postmaster.cmdline(), Path(postmaster.cwd())
         self._user, self._group = postmaster.uids().real, postmaster.gids().real
         self._environment = postmaster.environ() | clock.environment
+        self._started: subprocess.Popen[bytes] | None = None
 
     async def stop(self) -> None:
         processes = self._processes()
         processes[0].send_signal(signal.SIGINT)  # a fast shutdown
-        await asyncio.to_thread(psutil.wait_procs, processes, timeout=30)
+        await self._wait_for(processes)
 
     async def kill(self) -> None:
         processes = self._processes()
         self.postgres.kill()
+        await self._wait_for(processes)
+
+    async def _wait_for(self, processes: list[psutil.Process]) -> None:
+        if self._started is not None:
+            await asyncio.to_thread(self._started.wait, 30)
         await asyncio.to_thread(psutil.wait_procs, processes, timeout=30)
 
     def _processes(self) -> list[psutil.Process]:
@@ -81,7 +87,7 @@ class ClockedPostgres:
         if os.geteuid() == 0:
             become = {"user": self._user, "group": self._group, "extra_groups": []}
         with (self._directory / "clocked.log").open("ab") as log:
-            subprocess.Popen(
+            self._started = subprocess.Popen(
                 self._command,
                 cwd=self._directory,
                 env=self._environment,

@@ -135,15 +135,12 @@ class Knowledge:
             if len(sure) > 1:
                 calls = [effect.write.first for effect in sure]
                 self.wrong("one number, one change", f"{len(sure)} writes were told the number {number}", *calls)
-            for effect in sure or effects:
-                in_time = number > early.at_least(effect.write.began)
-                if in_time or sure:
-                    step.author = effect
-                if in_time:
+            for effect in sure:
+                step.author = effect
+                if number > early.at_least(effect.write.began):
                     break
-                if sure:
-                    what = f"a write took {number}, though that number or a later one had been seen before it began"
-                    self.wrong("order of time", what, effect.write.first)
+                what = f"a write took {number}, though that number or a later one had been seen before it began"
+                self.wrong("order of time", what, effect.write.first)
 
     def _pin_removals(self) -> None:
         """Find the numbers of deletions by their places in pages of the feed."""
@@ -183,10 +180,11 @@ class Knowledge:
 
     def _explain_the_rest(self) -> None:
         highest = max([self.times.highest, *self.steps], default=0)
-        authors = {id(step.author) for step in self.steps.values() if step.author}
         for effect in self.effects:
-            if id(effect) not in authors and effect.number is None:
+            if effect.number is None:
                 self.loose[effect] = self._range(effect, highest)
+            elif effect.may_change_nothing:  # and is then told the number of somebody else's change
+                self.loose[effect] = range(effect.number, effect.number + 1)
         orphans = [number for number in range(1, highest + 1) if self._needs_author(number)]
         takers: dict[int, list[Effect]] = {number: [] for number in orphans}
         choices: dict[Effect, list[int]] = {}
@@ -195,7 +193,7 @@ class Knowledge:
             choices[effect] = [number for number in orphans[begin:end] if self.could_be(effect, number)]
             for number in choices[effect]:
                 takers[number].append(effect)
-        certain = {effect for effect in self.loose if effect.certain}
+        certain = {effect for effect in self.loose if effect.certain and effect.number is None}
         found = matched(takers)
         for number in orphans:
             if number not in found:
@@ -243,7 +241,7 @@ class Knowledge:
         return [
             effect.number
             for effect in self._effects_of[id(write)]
-            if effect.number is not None and self.steps[effect.number].author is effect
+            if effect.number is not None and not effect.may_change_nothing
         ]
 
     def could_be(self, effect: Effect, number: int) -> bool:

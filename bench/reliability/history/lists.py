@@ -37,6 +37,24 @@ def check_lists(known: Knowledge) -> None:
             known.wrong("tags are a user's own", "304 for the tag of another user's list", call)
 
 
+def check_trash(known: Knowledge) -> None:
+    """What the trash shows is deleted at a moment of the call."""
+    for call in known.calls:
+        if call.kind != "trash" or not call.succeeded:
+            continue
+        lowest, highest = known.times.at_least(call.began), known.times.at_most(call.ended)
+        for place in call.versions:
+            version = known.history.versions[place]
+            number = known.number_of(version)
+            if number is None:
+                continue
+            if number > highest:
+                known.wrong("no read from the future", f"the trash shows {number}, at most {highest} could be", call)
+            elif (following := known.followed_at(number)) <= lowest:
+                what = f"the trash shows {version.id} as of {number}; {following} had been seen before"
+                known.wrong("no read from the past", what, call)
+
+
 def _tag(call: Call) -> int:
     return call.tag or 0
 

@@ -13,6 +13,8 @@ _NUMBER: Final = re.compile(r'(?:W/)?"?(\d+)')
 
 NO_ANSWER: Final = 0
 """The status of a call whose connection broke, or that was not answered in time."""
+NOT_SENT: Final = -1
+"""The status of a call that nobody listened to."""
 
 Task = dict[str, Any]
 
@@ -82,6 +84,10 @@ class Call(Struct, kw_only=True, omit_defaults=True):
     def unknown(self) -> bool:
         """Whether the write may have happened or not."""
         return self.status == NO_ANSWER or self.status >= 500
+
+    @property
+    def worth_repeating(self) -> bool:
+        return self.unknown or self.status == NOT_SENT
 
 
 class Fault(Struct, frozen=True):

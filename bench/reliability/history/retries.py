@@ -25,7 +25,7 @@ def _check_key(known: Knowledge, calls: list[Call]) -> None:
         known.wrong("a replay is the first answer", "calls with one key were answered differently", *answers)
     settled = min(call.ended for call in answers)
     for call in calls:
-        if call.began > settled and not call.succeeded and not call.unknown:
+        if call.began > settled and not call.succeeded and not call.worth_repeating:
             known.wrong("a replay is the first answer", f"{call.status} for a key that was answered before", call)
 
 
