@@ -12,7 +12,7 @@ Location = Literal["body", "query", "path", "header"]
 
 TYPE_PREFIX = "/schema/problems/"
 ERRORS_LISTED = 500
-"""More than an honest batch can have wrong. Without a bound, a megabyte of nonsense is answered with 25."""
+"""More than an honest batch can have wrong. The errors after these are counted only."""
 
 
 class FieldError(Struct, frozen=True, omit_defaults=True, kw_only=True):

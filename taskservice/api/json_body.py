@@ -54,6 +54,15 @@ async def read_json(raw: bytes) -> Any:
     return parse_json(raw) if len(raw) <= LARGE else await asyncio.to_thread(parse_json, raw)
 
 
+def decode_element(text: str) -> tuple[Any, int]:
+    """The JSON value with which a text begins, and its length."""
+    value, length = decoder.raw_decode(text)
+    element = text[:length]
+    if "\\u" in element:
+        msgspec.json.decode(element)
+    return value, length
+
+
 def parse_json(raw: bytes) -> Any:
     """The document, or `MalformedBody` with what is wrong."""
     if not raw:

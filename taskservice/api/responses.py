@@ -1,11 +1,13 @@
 """Responses with a JSON body that is encoded once and sent as it is."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any, Final, TypeVar
 
 import msgspec
 from litestar import Response
 from litestar.types import Receive, Scope, Send
+from uvicorn.protocols.utils import ClientDisconnected
 
 from taskservice.api.request import TaskRequest
 from taskservice.tasks.schemas import Task, etag, task_from
@@ -71,9 +73,12 @@ class Answer(Response[T]):
 
 
 class Download(Response[bytes]):
-    """A file, sent in pieces. The first piece exists before the answer starts, so that an error can still be one."""
+    """A file, sent in pieces. The first piece exists before the answer starts, so that an error can still be one.
 
-    def __init__(self, first: bytes, rest: AsyncIterator[bytes], *headers: Header) -> None:
+    Ends with the piece that is being made when the client hangs up.
+    """
+
+    def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None], *headers: Header) -> None:
         self.first = first
         self.rest = rest
         self.extra_headers = headers
@@ -81,12 +86,25 @@ class Download(Response[bytes]):
     def to_asgi_response(self, *_: Any, **__: Any) -> Any:
         return self._send
 
-    async def _send(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [*_PRIVATE, *self.extra_headers]})
-        await send({"type": "http.response.body", "body": self.first, "more_body": True})
-        async for piece in self.rest:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    async def _send(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        hung_up = asyncio.create_task(_disconnect(receive))
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": [*_PRIVATE, *self.extra_headers]})
+            await send({"type": "http.response.body", "body": self.first, "more_body": True})
+            async for piece in self.rest:
+                if hung_up.done():
+                    raise ClientDisconnected  # as the server's own `send` does; the log knows it
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            hung_up.cancel()
+            await self.rest.aclose()
+
+
+async def _disconnect(receive: Receive) -> None:
+    """Returns when the client hangs up."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def etag_header(revision: int) -> Header:

@@ -1,13 +1,41 @@
 """What the handlers work with. `app.state.service` holds it, `TaskRequest.service` gives it."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 from taskservice.database.pool import Pool
+from taskservice.problems import Overloaded
 from taskservice.settings import Settings
 from taskservice.tasks.bodies import Bodies
 from taskservice.tasks.cursors import cursor_key
 from taskservice.tasks.revisions import Counters
 from taskservice.tasks.store import TaskStore
+
+IMPORTS_AT_ONCE: Final = 2
+"""How many imports one worker reads and writes at a time."""
+IMPORT_WAIT_SECONDS: Final = 5
+"""How long a further import waits before it is told to come back."""
+
+
+class ImportSlots:
+    """Bounds the imports in progress, because each may hold the largest body there is."""
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(IMPORTS_AT_ONCE)
+
+    @asynccontextmanager
+    async def take(self) -> AsyncIterator[None]:
+        """Waits for a slot, without a byte of the body in memory."""
+        try:
+            await asyncio.wait_for(self._free.acquire(), IMPORT_WAIT_SECONDS)
+        except TimeoutError:
+            raise Overloaded("Other imports are in progress") from None
+        try:
+            yield
+        finally:
+            self._free.release()
 
 
 class TaskService:
@@ -20,4 +48,5 @@ class TaskService:
         self.counters: Final = Counters(pool)
         self.bodies: Final = Bodies(settings)
         self.cursor_key: Final = cursor_key(settings)
+        self.imports: Final = ImportSlots()
         self.hard_delete: Final = settings.delete == "hard"

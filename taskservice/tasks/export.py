@@ -3,7 +3,7 @@
 import csv
 import datetime as dt
 import io
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -29,7 +29,7 @@ class Format(msgspec.Struct, frozen=True):
     tail: bytes
 
 
-async def export(tasks: TaskStore, owner: str, form: Format) -> AsyncIterator[bytes]:
+async def export(tasks: TaskStore, owner: str, form: Format) -> AsyncGenerator[bytes, None]:
     """The file in pieces. A task that exists throughout is in it once, whatever is written meanwhile."""
     query = ListQuery(Shape(), {}, PAGE)
     first = True

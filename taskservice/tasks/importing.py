@@ -31,23 +31,36 @@ class Imported(Struct, frozen=True):
     dry_run: bool
 
 
-def read_import(document: Any, bodies: Bodies, errors: list[FieldError]) -> list[TaskImport]:
-    """The tasks of a file; what is wrong with any of them goes to `errors`."""
-    if not isinstance(document, list) or len(document) > rules.IMPORT_MAX:
+class ImportReader:
+    """Reads the tasks of a file one by one. What is wrong with any of them goes to `errors`."""
+
+    def __init__(self, bodies: Bodies, errors: list[FieldError]) -> None:
+        self.tasks: list[TaskImport] = []
+        self._bodies = bodies
+        self._errors = errors
+        self._ids: set[uuid.UUID] = set()
+        self._index = 0
+
+    def read(self, item: Any) -> bool:
+        """Whether the file may have another task after this one."""
+        index = self._index
+        if index == rules.IMPORT_MAX:
+            self.refuse()
+            return False
+        self._index += 1
+        task = self._bodies.read_import(item, self._errors, at=f"{index}.", index=index)
+        if task is not None:
+            if task.id in self._ids:
+                repeated = Invalid("repeated", "appears twice in this file")
+                self._errors.append(repeated.at(f"{index}.id", "body", index))
+            self._ids.add(task.id)
+            self.tasks.append(task)
+        return True
+
+    def refuse(self) -> None:
+        """Note that the file is not an array, or has too many tasks."""
         message = f"must be an array of at most {rules.IMPORT_MAX} tasks, as an export gives it"
-        errors.append(Invalid("length", message, limit=rules.IMPORT_MAX).at("", "body"))
-        return []
-    found: list[TaskImport] = []
-    seen: set[uuid.UUID] = set()
-    for index, item in enumerate(document):
-        task = bodies.read_import(item, errors, at=f"{index}.", index=index)
-        if task is None:
-            continue
-        if task.id in seen:
-            errors.append(Invalid("repeated", "stands twice in this file").at(f"{index}.id", "body", index))
-        seen.add(task.id)
-        found.append(task)
-    return found
+        self._errors.append(Invalid("length", message, limit=rules.IMPORT_MAX).at("", "body"))
 
 
 async def import_tasks(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from taskservice import rules
-from taskservice.problems import FieldError, Location
+from taskservice.problems import ERRORS_LISTED, FieldError, Location
 
 Check = Callable[[Any], Any]
 
@@ -142,6 +142,10 @@ status: Final = one_of(*rules.STATUSES)
 priority: Final = one_of(*rules.PRIORITIES)
 
 
+_UNLISTED: Final = FieldError(field="", location="body", rule="unlisted", message="counted, not listed")
+"""Stands for each unknown field after those that are listed: a megabyte of names is read in milliseconds."""
+
+
 class Fields:
     """The fields that one kind of object may have."""
 
@@ -167,10 +171,12 @@ class Fields:
                 if check is not None:
                     values[name] = check(value)
                 elif name not in self._ignored:
-                    unknown = Invalid("unknown_field", "is not a field of this object", allowed=self._allowed)
-                    errors.append(unknown.at(at + name, "body", index))
+                    errors.append(self._unknown(at + name, index) if len(errors) < ERRORS_LISTED else _UNLISTED)
             except Invalid as invalid:
                 errors.append(invalid.at(at + name, "body", index))
         missing = [name for name in self._required if name not in document]
         errors += [Invalid("required", "is required").at(at + name, "body", index) for name in missing]
         return values
+
+    def _unknown(self, field: str, index: int | None) -> FieldError:
+        return Invalid("unknown_field", "is not a field of this object", allowed=self._allowed).at(field, "body", index)

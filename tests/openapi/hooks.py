@@ -19,6 +19,7 @@ from schemathesis.generation import GenerationMode
 from schemathesis.openapi.checks import UseAfterFree
 
 from taskservice import rules
+from taskservice.tasks.validation import READ_ONLY
 
 CURSORS = {"trash": os.environ["CURSOR_OF_TRASH"], "list": os.environ["CURSOR_OF_LIST"]}
 """Real ones, of the lists without a filter; empty if there can be none."""
@@ -30,6 +31,7 @@ _offsets = st.integers(-23 * 60, 23 * 60).map(lambda minutes: dt.timezone(dt.tim
 _instants = st.datetimes(dt.datetime(1, 1, 2), dt.datetime(9999, 12, 30), timezones=_offsets)  # noqa: DTZ001
 
 schemathesis.openapi.format("date-time", _instants.map(lambda moment: moment.isoformat()))
+schemathesis.openapi.format("date-or-instant", st.one_of(st.dates(), _instants).map(lambda moment: moment.isoformat()))
 schemathesis.openapi.format(
     "entity-tags", st.one_of(st.just("*"), st.lists(_tag, min_size=1, max_size=3).map(", ".join))
 )
@@ -56,6 +58,10 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
         # A zone goes with the clock.
         case.query.pop("tz", None)
     body: Any = case.body
+    for task in _objects(body):
+        # `completed` is another way to write `status`. Where both are given, they agree.
+        if "status" in task and "completed" in task:
+            task["completed"] = task["status"] == rules.COMPLETED
     if case.path.endswith("/import") and isinstance(body, list):
         # A task stands in a file once, and its past is past.
         case.body = [*{task["id"]: task | _past(task) for task in body}.values()]
@@ -81,15 +87,18 @@ def filter_failure(context: HookContext, failure: Failure, case: Case[Any], resp
     if isinstance(failure, UseAfterFree):
         return (case.path_parameters or {}).get("task_id") not in restored
     if isinstance(failure, AcceptedNegativeData):
-        return not any(_only_blanks_are_too_many(title) for title in _titles(case.body))
+        return not any(
+            _only_blanks_are_too_many(task.get("title")) or READ_ONLY & task.keys() for task in _objects(case.body)
+        )
     return True
 
 
-def _titles(value: Any) -> Iterator[Any]:
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a body, at any depth."""
     if isinstance(value, dict):
-        yield value.get("title")
+        yield value
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _titles(part)
+        yield from _objects(part)
 
 
 def _only_blanks_are_too_many(title: Any) -> bool:

@@ -1,6 +1,5 @@
 """All tasks as a file, out and in."""
 
-import asyncio
 from typing import Any, Final, cast, get_args
 
 from litestar import Controller, get, post
@@ -8,12 +7,14 @@ from litestar import Controller, get, post
 from taskservice import rules
 from taskservice.api.described import BODY, RETRIED, TASK, Body, described
 from taskservice.api.idempotency import once, read_idempotency_key
+from taskservice.api.import_file import read_import
+from taskservice.api.json_body import JSON, check_media_type
 from taskservice.api.parameters import IdempotencyKeyHeader
-from taskservice.api.request import TaskRequest, takes_json
+from taskservice.api.request import TaskRequest
 from taskservice.api.responses import Answer, Download
 from taskservice.problems import TaskExists
 from taskservice.tasks.export import FORMATS, export
-from taskservice.tasks.importing import Existing, Imported, import_tasks, read_import
+from taskservice.tasks.importing import Existing, Imported, import_tasks
 from taskservice.tasks.schemas import TaskImport
 from taskservice.tasks.store import TaskStore
 
@@ -60,7 +61,6 @@ class TransferController(Controller):
             "what would be."
         ),
         response_description="How many tasks were created, updated and skipped.",
-        before_request=takes_json,
         request_max_body_size=rules.IMPORT_BODY_MAX,
         operation_class=described(
             *BODY,
@@ -76,14 +76,17 @@ class TransferController(Controller):
         self, request: TaskRequest, idempotency_key: IdempotencyKeyHeader = None
     ) -> Answer[Imported]:
         """Imports the tasks of the file."""
-        found = request.query("existing", "dry_run")
-        existing = cast("Existing", request.choice(found, "existing", get_args(Existing)))
-        dry_run = request.choice(found, "dry_run", ("false", "true")) == "true"
-        key = await read_idempotency_key(request, idempotency_key)
-        imports = await asyncio.to_thread(read_import, request.document, request.service.bodies, request.errors)
-        request.refuse()
+        async with request.service.imports.take():
+            raw = await request.body()
+            check_media_type(request.scope, JSON)
+            found = request.query("existing", "dry_run")
+            existing = cast("Existing", request.choice(found, "existing", get_args(Existing)))
+            dry_run = request.choice(found, "dry_run", ("false", "true")) == "true"
+            key = await read_idempotency_key(request, idempotency_key)
+            imports = await read_import(request, raw)
+            request.refuse()
 
-        async def work(tasks: TaskStore) -> Answer[Imported]:
-            return Answer(await import_tasks(tasks, request.user, imports, existing=existing, dry_run=dry_run))
+            async def work(tasks: TaskStore) -> Answer[Imported]:
+                return Answer(await import_tasks(tasks, request.user, imports, existing=existing, dry_run=dry_run))
 
-        return await once(request, key, work, always_transact=True)
+            return await once(request, key, work, always_transact=True)

@@ -1,0 +1,113 @@
+"""No body that one client sends holds up the event loop, or takes much more memory than its own size."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from taskservice import rules
+from tests.support.services import Service
+from tests.support.tokens import bearer, signed
+from tests.web.launched import launched
+
+pytestmark = pytest.mark.timing
+
+HELD_MAX = 0.05
+"""Seconds of computing between two turns of the event loop."""
+GROWTH_MAX = 64 * 1024 * 1024
+"""Bytes beyond the body itself."""
+
+
+def names(count: int) -> str:
+    return ",".join(f'"n{number}":0' for number in range(count))
+
+
+def filled(head: str, part: str, size: int, tail: str) -> bytes:
+    """As many parts as fit in a body of this size."""
+    return (head + part * ((size - len(head) - len(tail)) // len(part)) + tail).encode()
+
+
+BODIES: dict[str, tuple[str, bytes, set[int]]] = {
+    "a name twice among thousands, in a task": ("", f'{{{names(5_500)},"n5499":0}}'.encode(), {400}),
+    "a name twice among tens of thousands, in a batch": ("/batch", f'{{{names(90_000)},"n89999":0}}'.encode(), {400}),
+    "nothing but unknown names, in a task": ("", f"{{{names(6_000)}}}".encode(), {422}),
+    "nothing but unknown names, in a batch": ("/batch", f"{{{names(95_000)}}}".encode(), {422}),
+    "unknown names in every operation": (
+        "/batch",
+        ('{"operations":[' + ",".join(f'{{"op":"create","data":{{{names(900)}}}}}' for _ in range(99)) + "]}").encode(),
+        {422},
+    ),
+    "empty objects in a batch": ("/batch", filled('{"operations":[{}', ",{}", rules.BATCH_BODY_MAX, "]}"), {422}),
+    "empty arrays in a batch": ("/batch", filled('{"a":[[]', ",[]", rules.BATCH_BODY_MAX, "]}"), {422}),
+    "millions of elements in an import": (
+        "/import", filled('[{"a" :0}', ",{}", rules.IMPORT_BODY_MAX, "]"), {422},
+    ),
+    "one element of unknown names in an import": ("/import", f"[{{{names(1_300_000)}}}]".encode(), {400}),
+    "white space in an import": ("/import", filled("[", " ", rules.IMPORT_BODY_MAX, "]"), {200}),
+    "one text in an import": ("/import", filled('["', "x", rules.IMPORT_BODY_MAX, '"]'), {400}),
+    "no array in an import": ("/import", filled('{"a":[0', ",0", rules.IMPORT_BODY_MAX, "]}"), {422}),
+    "elements as large as they may be in an import": (
+        "/import", ("[" + ",".join([f"{{{names(5_000)}}}"] * 200) + "]").encode(), {422},
+    ),
+}  # fmt: skip
+
+
+@asynccontextmanager
+async def held(service: Service) -> AsyncIterator[list[float]]:
+    """How long the service's event loop computes between two of its turns. The processor's time, not the clock's."""
+    found = [0.0]
+
+    async def beat() -> None:
+        last = time.thread_time()
+        while True:
+            await asyncio.sleep(0.001)
+            now = time.thread_time()
+            found[0] = max(found[0], now - last)
+            last = now
+
+    beating = asyncio.run_coroutine_threadsafe(beat(), service.stage.loop)
+    try:
+        yield found
+    finally:
+        beating.cancel()
+
+
+@pytest.mark.parametrize("name", BODIES)
+async def test_no_body_holds_up_the_event_loop(service: Service, someone: Callable[[str], str], name: str) -> None:
+    path, body, statuses = BODIES[name]
+    alice = service.user(someone("alice"))
+    await alice.get()
+    async with held(service) as seconds:
+        answer = await alice.post(path, content=body, headers={"Content-Type": "application/json"}, timeout=120)
+    assert answer.status_code in statuses, answer.text[:500]
+    assert seconds[0] < HELD_MAX
+
+
+def peak(process: psutil.Process) -> int:
+    """The largest resident size that Linux saw of a process."""
+    status = Path(f"/proc/{process.pid}/status").read_text("ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def test_imports_take_little_memory_however_many_come(database_url: str, tmp_path: Path) -> None:
+    with launched(["litestar", "run"], tmp_path, database_url) as service:
+        process = max(
+            psutil.Process().children(recursive=True), key=lambda child: "litestar" in " ".join(child.cmdline())
+        )
+        before = peak(process)
+        _, body, _ = BODIES["millions of elements in an import"]
+        _, elements, _ = BODIES["elements as large as they may be in an import"]
+        headers = bearer(signed({"sub": "mallory"})) | {"Content-Type": "application/json"}
+
+        async def flood() -> set[int]:
+            async with httpx.AsyncClient(base_url=service.url, timeout=120, trust_env=False) as http:
+                sent = [http.post("/api/tasks/import", content=one, headers=headers) for one in (body, elements) * 4]
+                return {answer.status_code for answer in await asyncio.gather(*sent)}
+
+        assert asyncio.run(flood()) <= {422, 503}
+        assert peak(process) - before < 2 * rules.IMPORT_BODY_MAX + GROWTH_MAX

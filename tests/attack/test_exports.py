@@ -1,0 +1,41 @@
+"""An export ends soon after its client has gone, and the log says that it did not arrive."""
+
+import asyncio
+import json
+import uuid
+from pathlib import Path
+
+import httpx
+
+from tests.support.tokens import bearer, signed
+from tests.web.launched import launched
+
+TASKS = 10_000
+
+
+async def test_an_export_ends_when_its_client_hangs_up(database_url: str, tmp_path: Path) -> None:
+    tasks = [
+        {"id": str(uuid.uuid4()), "title": "t" * 200, "description": "d" * 900, "created_at": "2026-01-01T00:00:00Z"}
+        for _ in range(TASKS)
+    ]
+    headers = bearer(signed({"sub": "alice"}))
+    with launched(["litestar", "run"], tmp_path, database_url, TASKSERVICE_DATABASE_DEADLINE="30") as service:
+        async with httpx.AsyncClient(base_url=service.url, headers=headers, timeout=60, trust_env=False) as http:
+            for start in range(0, TASKS, 5_000):
+                answer = await http.post("/api/tasks/import", json=tasks[start : start + 5_000])
+                assert answer.status_code == 200, answer.text
+            async with http.stream("GET", "/api/tasks/export?format=ics", headers={"X-Request-ID": "gone"}) as answer:
+                assert answer.status_code == 200
+                async for _ in answer.aiter_raw(100):
+                    break
+        found: list[int] = []
+        for _ in range(300):
+            found = [
+                line["status"]
+                for line in (json.loads(text) for text in service.out.splitlines())
+                if line.get("request_id") == "gone"
+            ]
+            if found:
+                break
+            await asyncio.sleep(0.1)
+        assert found == [499]
