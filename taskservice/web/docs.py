@@ -8,11 +8,12 @@ from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler
 
 from taskservice.auth.middleware import PUBLIC
-from taskservice.problems import NotFound
+from taskservice.problems import FieldError, NotFound, ValidationFailed
 from taskservice.settings import Settings
 from taskservice.web.assets import Assets, asset_route
 from taskservice.web.home import home_route, offers_demo, token_source
 from taskservice.web.layout import Layout
+from taskservice.web.llms import llms_route
 from taskservice.web.problem_pages import problem_routes
 
 
@@ -44,17 +45,17 @@ def docs_routes(settings: Settings) -> list[ControllerRouterHandler]:
         # Scalar writes <style> elements of its own, not all of which take a nonce.
         return layout.page("scalar.html", {"hint": hint}, title="taskservice: Scalar", root="../", inline_styles=True)
 
-    return [
-        Router(
-            "/",
-            route_handlers=[
-                home_route(settings, layout), docs, swagger, scalar, *problem_routes(layout), asset_route(assets),
-            ],
-            before_request=_without_trailing_slash,
-            opt={PUBLIC: True},
-            include_in_schema=False,
-        )
-    ]  # fmt: skip
+    pages = Router(
+        "/",
+        route_handlers=[
+            home_route(settings, layout), llms_route(settings), docs, swagger, scalar, *problem_routes(layout),
+            asset_route(assets),
+        ],
+        before_request=_without_trailing_slash,
+        opt={PUBLIC: True},
+        include_in_schema=False,
+    )  # fmt: skip
+    return [pages]
 
 
 def _without_trailing_slash(request: Request[Any, Any, Any]) -> Redirect | None:
@@ -67,14 +68,29 @@ def _without_trailing_slash(request: Request[Any, Any, Any]) -> Redirect | None:
 
 
 class DocumentPlugin(JsonRenderPlugin):
-    """`/schema/openapi.json`, encoded once."""
+    """`/schema/openapi.json`, encoded once. With `?surface=token` it leaves out the paths that carry a user id."""
 
-    _encoded: bytes | None = None
+    def __init__(self) -> None:
+        super().__init__()
+        self._encoded: dict[str | None, bytes] = {}
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        if self._encoded is None:
-            self._encoded = self.render_json(request, openapi_schema)
-        return self._encoded
+        surface = request.query_params.get("surface")
+        if surface not in {None, "token"}:
+            message = "must be token, or be left out"
+            raise ValidationFailed(
+                [FieldError(field="surface", location="query", rule="one_of", allowed=["token"], message=message)]
+            )
+        if surface not in self._encoded:
+            document = _token_surface(openapi_schema) if surface else openapi_schema
+            self._encoded[surface] = self.render_json(request, document)
+        return self._encoded[surface]
+
+
+def _token_surface(document: dict[str, Any]) -> dict[str, Any]:
+    paths = {path: item for path, item in document["paths"].items() if "{user_id}" not in path}
+    used = {tag for item in paths.values() for operation in item.values() for tag in operation.get("tags", ())}
+    return {**document, "paths": paths, "tags": [tag for tag in document.get("tags", ()) if tag["name"] in used]}
 
 
 def _in_our_shape(response: Response[Any]) -> Response[Any]:

@@ -12,10 +12,10 @@ from taskservice.auth.middleware import PUBLIC
 from taskservice.problems import NotReady
 
 DRAINING: Final = "draining"
-"""Set in the state of the server's lifespan, which every request gets to see: it stops soon, send it nothing more."""
+"""The key under which the server tells requests, through the state of its lifespan, that it is about to stop."""
 
 Probe = Callable[[], Awaitable[str | None]]
-"""Why requests cannot be served right now; None when they can."""
+"""Says why requests cannot be served right now; None when they can."""
 
 
 class Health(msgspec.Struct):

@@ -28,6 +28,7 @@ def home_route(settings: Settings, layout: Layout) -> HTTPRouteHandler:
         "scalar": settings.address("/schema/scalar"),
         "openapi": settings.address("/schema/openapi.json"),
         "problems": settings.address("/schema/problems"),
+        "llms": settings.address("/llms.txt"),
         "health": settings.address("/health"),
     }
 

@@ -1,4 +1,4 @@
-"""HEAD and OPTIONS, which follow from the other methods of a path."""
+"""HEAD and OPTIONS, derived from the other methods of a path."""
 
 from collections.abc import Awaitable
 from typing import Any, Final, cast
@@ -6,11 +6,11 @@ from typing import Any, Final, cast
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 _NOWHERE: Final = "TRACE"
-"""A method that no route has: its refusal names those that there are."""
+"""A method that no route has. The 405 that it gets names the methods there are."""
 
 
 class DerivedMethods:
-    """HEAD is GET, of whose answer the server sends no body. OPTIONS says what a path allows, to anybody."""
+    """Answers HEAD as GET (the server leaves the body out) and OPTIONS with what the path allows, without a token."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -20,22 +20,22 @@ class DerivedMethods:
         if method == "HEAD":
             return self._as_get(scope, receive, send)
         if method == "OPTIONS":
-            # Not Litestar's own answer: it leaves methods out, and runs the guards of routes without a user.
+            # Litestar's own answer leaves methods out, and runs the guards of the route without a user.
             return self._app(cast("Scope", {**scope, "method": _NOWHERE}), receive, _allowing(send))
         return self._app(scope, receive, send)
 
     async def _as_get(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # A copy: the server looks at its own scope to know that no body may follow.
+        # A copy, because the server looks at its own scope to know that it must send no body.
         as_get = cast("Scope", {**scope, "method": "GET"})
         try:
             await self._app(as_get, receive, send)
         finally:
-            # The log and the metrics look at the one that came.
+            # The log and the metrics read the original scope.
             scope.update({name: as_get.get(name) for name in ("path_template", "user")})  # type: ignore[typeddict-item]
 
 
 def _allowing(send: Send) -> Send:
-    """Makes 204 of a 405; the header `Allow` stays."""
+    """Turns a 405 into a 204 and keeps the header `Allow`."""
     allows = False
 
     def answer(message: Message) -> Any:

@@ -1,7 +1,8 @@
-"""Whose tasks a path names, whatever characters the user's id has.
+"""Paths that contain a user id with any characters.
 
-Servers decode a path before anybody splits it, so that the `%2F` of a name becomes a slash like any other. And
-`/api/tasks/tasks` could be the list of the user `tasks`, or a task `tasks` of the token's user; no task has such an id.
+A server decodes the path before the router splits it, which turns a `%2F` in a user id into a separator. And
+`/api/tasks/tasks` could be the tasks of the user `tasks` or the task `tasks` of the token's user; as no task has such
+an id, it is the former.
 """
 
 import re
@@ -15,7 +16,7 @@ _USER_TASKS: Final = re.compile(r"/api/tasks(?=/tasks(?:/|$))")
 
 
 class PathNames:
-    """Gives the router each part of a path as one part: decoded, but for `%` and `/`, which the guard decodes."""
+    """Splits the path before it decodes it. `%` and `/` inside a part stay encoded; the guard decodes them."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

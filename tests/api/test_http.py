@@ -13,7 +13,16 @@ from tests.support.wire import Wire
 
 ORIGIN = "http://localhost:3000"
 ASKED = ("authorization", "content-type", "if-match", "if-none-match", "idempotency-key")
-EXPOSED = {"etag", "link", "location", "retry-after", "x-request-id", "idempotency-replayed"}
+EXPOSED = {
+    "etag",
+    "link",
+    "location",
+    "retry-after",
+    "x-request-id",
+    "x-total-count",
+    "idempotency-replayed",
+    "x-trash",
+}
 
 
 class TestCors:

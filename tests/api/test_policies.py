@@ -133,7 +133,9 @@ async def test_users_table_may_have_another_name(services: Services, surface: Su
 
 async def test_cors_origins(services: Services, surface: SurfaceName, someone: Any) -> None:
     service = services.shared(
-        cors_origins="https://app.example.test", cors_origin_regex=r"https://preview-[0-9]+\.example\.test"
+        env="production",
+        cors_origins="https://app.example.test",
+        cors_origin_regex=r"https://preview-[0-9]+\.example\.test",
     )
     alice = user_of(service, surface, someone)
     for origin, allowed in (

@@ -706,7 +706,8 @@ def test_nfr_security_4_no_secrets_in_the_code() -> None:
                 )
 
 
-async def test_nfr_security_5_other_origins_are_not_let_in(alice: Caller) -> None:
+async def test_nfr_security_5_other_origins_are_not_let_in(services: Services, surface: SurfaceName) -> None:
+    alice = services.shared(env="production").user("alice-of-another-origin", surface)
     for origin in ("http://localhost:3001", "https://evil.example", "null", "http://localhost:3000.evil.example"):
         assert "access-control-allow-origin" not in (await alice.get(headers={"Origin": origin})).headers
 

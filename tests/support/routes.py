@@ -21,7 +21,7 @@ class Operation(NamedTuple):
     def public(self) -> bool:
         """What the contract (section 3) lets anybody see."""
         first = self.template.split("/")[1]
-        return first in {"", "schema", "docs", "metrics"} or first == "health"
+        return first in {"", "schema", "docs", "llms.txt", "metrics"} or first == "health"
 
     @property
     def of_one_task(self) -> bool:

@@ -30,7 +30,7 @@ def settings_of(**settings: str) -> Settings:
             "BETTER_AUTH_SECRET": "a-secret-for-tests-that-is-long-enough",
             "DATABASE_URL": "postgresql://nobody@localhost/none",
         }
-        | {f"TASKSERVICE_{name.upper()}": value for name, value in settings.items()}
+        | {name if name.isupper() else f"TASKSERVICE_{name.upper()}": value for name, value in settings.items()}
     )
 
 

@@ -137,3 +137,11 @@ async def test_the_pages_say_how_to_get_a_token() -> None:
             assert "litestar token alice" in (await http.get(page)).text
         async with client(env="production") as http:
             assert "litestar token" not in (await http.get(page)).text
+
+
+async def test_a_service_that_only_trusts_an_issuer_does_not_offer_a_token_of_its_own() -> None:
+    async with client(env="development", BETTER_AUTH_SECRET="", BETTER_AUTH_URL="https://auth.example") as http:
+        for page in ("/schema/swagger", "/schema/scalar", "/"):
+            text = (await http.get(page, headers={"Accept": "text/html"})).text
+            assert "litestar token" not in text
+            assert "sign-in service" in text
