@@ -36,7 +36,7 @@ class Refusals:
         )
         answered = [
             *always,
-            *(self._origins.marks(headers.get(b"origin")) if self._origins else ()),
+            *(self._origins.cors_headers(headers.get(b"origin")) if self._origins else ()),
             (b"content-type", b"application/problem+json"),
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request_id.encode()),

@@ -67,12 +67,7 @@ class Server(uvicorn.Server):
     ) -> None:
         super().__init__(config)
         self._state = State()
-<<<<<<< HEAD
         self._state.refusals = Refusals(settings)
-=======
-        if origins is not None:
-            self._state.cors_headers = origins.cors_headers
->>>>>>> 7d50de5 (Name refused origins in the log, and describe the API for programs)
         self.server_state = self._state
         self._drain_seconds = drain_seconds
         self._every_second = every_second
