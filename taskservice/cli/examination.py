@@ -20,6 +20,12 @@ from taskservice.database.server import DatabaseServer, open_connection
 from taskservice.database.url import ConnectionTarget
 from taskservice.program_name import litestar
 from taskservice.settings import Settings, SettingsError, load_settings
+from taskservice.tasks.models import Table
+
+_TABLES_IN_THE_WAY: Final = """
+SELECT tablename AS name, schemaname AS schema FROM pg_tables
+WHERE schemaname = current_schema() AND tablename = ANY($1) ORDER BY tablename
+"""
 
 _UNREACHED: Final = (ConnectionError, TimeoutError, socket.gaierror)
 
@@ -101,6 +107,16 @@ def _unreachable(what: str, where: str, error: Exception) -> Finding:
 
 async def _schema(connection: Any) -> Finding:
     version = await schema_version(connection)
+    if version is None:
+        foreign = await connection.fetch(_TABLES_IN_THE_WAY, [*Table.metadata.tables])
+        if foreign:
+            names = ", ".join(f'"{row["name"]}"' for row in foreign)
+            return Finding(
+                False,
+                "migrations",
+                f"the schema {foreign[0]['schema']} holds tables of another program under names of ours: {names}",
+                "give this service a database or a schema of its own: docs/configuration.md says how",
+            )
     if version == HEAD:
         return Finding(True, "migrations", f"up to date ({version})")
     if version is not None and version > HEAD:

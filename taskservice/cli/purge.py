@@ -46,5 +46,6 @@ async def _purge(settings: "Settings", older_than: dt.timedelta, *, orphans: boo
                 f"{'is' if left.users == 1 else 'are'} gone, with {counted(left.tasks, 'task')}."
             )
         if purged.busy:
-            lines.append(f"{counted(purged.busy, 'user')} busy writing: left for the next purge.")
+            were = "was" if purged.busy == 1 else "were"
+            lines.append(f"Left {counted(purged.busy, 'user')} who {were} busy writing for the next purge.")
         return lines

@@ -1,6 +1,10 @@
 """`litestar demo`: sample tasks that look real."""
 
-from tests.support.commands import Operator
+import os
+import re
+from pathlib import Path
+
+from tests.support.commands import BIN, Operator
 from tests.support.services import SECRET, Service
 
 
@@ -23,6 +27,17 @@ def test_production_is_asked_for_by_name(operator: Operator) -> None:
     [line] = operator.litestar("demo", "alice", **production).refused()
     assert line == "TASKSERVICE_ENV is production: sample tasks are made there only with --yes"
     assert operator.litestar("demo", "alice", "--yes", **production).code == 0
+
+
+def test_it_says_how_to_call_the_next_command_from_here(operator: Operator, tmp_path: Path) -> None:
+    def next_command(program: str, path: str) -> str:
+        said = operator.run(program, "demo", "alice", PATH=path).out
+        return str(re.findall(r"`(\S+) token alice`", said)[0])
+
+    (tmp_path / "bin").symlink_to(BIN)
+    assert next_command("litestar", f"{BIN}:{os.defpath}") == "litestar"
+    assert next_command("bin/litestar", os.defpath) == "bin/litestar"
+    assert next_command(str(BIN / "litestar"), os.defpath) == str(BIN / "litestar")
 
 
 def test_a_user_id_that_no_token_could_have_is_refused(operator: Operator) -> None:

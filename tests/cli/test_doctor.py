@@ -138,6 +138,17 @@ def test_tables_of_somebody_else_are_said_so(
     assert "version_num" in "".join(outcome.refused())
 
 
+def test_a_table_of_another_program_under_a_name_of_ours_is_named(
+    operator: Operator, postgres: ThrowawayPostgres, empty_database_url: str
+) -> None:
+    postgres.execute("CREATE TABLE users (id serial PRIMARY KEY, login text)", empty_database_url)
+    found = findings(operator, DATABASE_URL=empty_database_url)
+    assert found["migrations"].startswith(
+        '✗ the schema public holds tables of another program under names of ours: "users" → '
+    )
+    assert "of its own" in found["migrations"]
+
+
 def test_bad_settings_are_named(operator: Operator) -> None:
     outcome = operator.litestar("doctor", TASKSERVICE_USERS="nobody", TASKSERVICE_DELET="x")
     assert [line.partition(":")[0] for line in outcome.refused()[1:]] == ["TASKSERVICE_DELET", "TASKSERVICE_USERS"]

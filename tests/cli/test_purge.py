@@ -124,6 +124,21 @@ async def test_more_than_a_batch_goes_in_one_call(operator: Operator, service: S
     assert await alice.titles() == ["live"]
 
 
+async def test_a_user_who_is_busy_writing_is_left_for_the_next_purge(operator: Operator, service: Service) -> None:
+    alice, bob = service.user("alice"), service.user("bob")
+    for caller in (alice, bob):
+        await deleted(caller, "old")
+    async with service.connection() as writer, writer.transaction():
+        await writer.execute("SELECT 1 FROM users WHERE id = 'alice' FOR NO KEY UPDATE")
+        said = purge(operator, "--older-than", "0", TASKSERVICE_DATABASE_DEADLINE="1").splitlines()
+    assert said == [
+        "Removed 1 deleted task, 0 tombstones and 0 idempotency keys.",
+        "Left 1 user who was busy writing for the next purge.",
+    ]
+    assert (await bob.get("/trash")).json() == []
+    assert purge(operator, "--older-than", "0").startswith("Removed 1 deleted task,")
+
+
 async def test_who_is_gone_from_the_users_table_goes_with_everything(operator: Operator, service: Service) -> None:
     alice, bob = service.user("alice"), service.user("bob")
     await service.execute(USERS_TABLE)

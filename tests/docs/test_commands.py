@@ -27,6 +27,8 @@ SESSIONS = [["README.md"], ["docs/quickstart.md", "docs/errors.md", "docs/transf
 RUN_BY = {
     ("docs/better-auth.md", "ts"): "tests/e2e/better_auth/test_recipes.py",
     ("docs/frontend.md", "ts"): "tests/browser/test_frontend.py",
+    ("docs/operations/purge.md", "sh"): "tests/docs/test_purge_page.py",
+    ("docs/operations/purge.md", "text"): "tests/docs/test_purge_page.py",
     ("docs/operations/proxies.md", "nginx"): "tests/web/test_proxies.py",
     ("docs/operations/proxies.md", "caddy"): "tests/web/test_proxies.py",
     ("docs/sync.md", "ts"): "tests/docs/test_offline_copy.py",
