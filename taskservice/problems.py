@@ -192,14 +192,6 @@ class RequestTimeout(Problem):
 # ---- 409, 410, 412: the state is not what the client thinks
 
 
-class IdempotencyInFlight(Problem):
-    status, code, title = 409, "idempotency-in-flight", "A request with this key is still in flight"
-    remedy = "Wait for `Retry-After` seconds and send the same request again."
-
-    def __init__(self) -> None:
-        super().__init__("Another request with this Idempotency-Key is being carried out", headers={"Retry-After": "1"})
-
-
 class TaskExists(Problem):
     status, code, title = 409, "task-exists", "A task with this id exists"
     remedy = "Import with `existing=skip` or `existing=update`, or drop the id from the file."
@@ -210,7 +202,7 @@ class ResyncRequired(Problem):
     remedy = "Drop the local copy and read `/changes` again without `since`."
 
     def __init__(self) -> None:
-        super().__init__("This token is older than the deletions still remembered: resync")
+        super().__init__("This token is older than the deletions still remembered, or from before a restore: resync")
 
 
 class PreconditionFailed(Problem):

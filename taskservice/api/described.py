@@ -25,7 +25,7 @@ Kinds = tuple[type[Problem], ...]
 READ: Final[Kinds] = (problems.TaskNotFound, problems.ForeignTask)
 WRITE: Final[Kinds] = (*READ, problems.PreconditionFailed)
 BODY: Final[Kinds] = (problems.MalformedBody, problems.BodyTooLarge, problems.UnsupportedMediaType)
-RETRIED: Final[Kinds] = (problems.IdempotencyInFlight, problems.IdempotencyKeyReused)
+RETRIED: Final[Kinds] = (problems.IdempotencyKeyReused,)
 
 # ---- examples
 
@@ -42,6 +42,7 @@ TASK: Final[dict[str, Any]] = to_builtins(
         created_at=dt.datetime(2026, 11, 20, 9, 15, 30, 123456, dt.UTC),
         updated_at=dt.datetime(2026, 11, 20, 9, 15, 30, 123456, dt.UTC),
         completed_at=None,
+        etag='"7-k3f9q2x1"',
     )
 )
 ID: Final[str] = TASK["id"]

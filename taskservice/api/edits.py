@@ -6,8 +6,8 @@ from typing import Any
 from taskservice.api.conditional import read_if_match
 from taskservice.api.request import TaskRequest
 from taskservice.problems import ForeignTask, PreconditionFailed, TaskNotFound
-from taskservice.tasks.schemas import etag
 from taskservice.tasks.store import Edited, Row, TaskStore
+from taskservice.tasks.tags import row_tag
 from taskservice.tasks.write_statements import Edit
 
 
@@ -24,7 +24,7 @@ async def apply_edit(request: TaskRequest, edit: Edit, tasks: TaskStore | None =
     if done is None:
         raise await missing(request, edit.id)
     if not done.matched:
-        raise PreconditionFailed(etag(done.row["revision"]))
+        raise PreconditionFailed(row_tag(done.row))
     return done.row
 
 

@@ -61,7 +61,6 @@ COMMON: Final[Kinds] = (
 _HEADERS_OF: Final[dict[type[Problem], str]] = {
     Unauthenticated: "WWW-Authenticate",
     Unavailable: "Retry-After",
-    problems.IdempotencyInFlight: "Retry-After",
     problems.MethodNotAllowed: "Allow",
 }
 """What a problem's answer always carries besides its document."""
@@ -78,8 +77,8 @@ def _header(description: str, **schema: Any) -> Schema:
 HEADERS: Final[dict[str, Schema]] = {
     "ETag": _header(
         "The task's state, or the list's. For `If-Match` and `If-None-Match`.",
-        pattern=r'^"(0|[1-9][0-9]*)"$',
-        examples=['"7"'],
+        pattern=r'^"(0|[1-9][0-9]*)-[a-z0-9]{8}"$',
+        examples=['"7-k3f9q2x1"'],
     ),
     "Link": _header(
         'The next page, `rel="next"`. Absent on the last one.',

@@ -10,8 +10,9 @@ from litestar.types import Receive, Scope, Send
 from uvicorn.protocols.utils import ClientDisconnected
 
 from taskservice.api.request import TaskRequest
-from taskservice.tasks.schemas import Task, etag, task_from
+from taskservice.tasks.schemas import Task, task_from
 from taskservice.tasks.store import Row
+from taskservice.tasks.tags import row_tag
 
 T = TypeVar("T")
 
@@ -57,9 +58,9 @@ class Answer(Response[T]):
         return Answer[Any](msgspec.Raw(body) if body else None, status_code, *headers)
 
     @classmethod
-    def not_modified(cls, revision: int) -> "Answer[Any]":
+    def not_modified(cls, tag: str) -> "Answer[Any]":
         """304: the client has the current state already."""
-        return Answer[Any](None, 304, etag_header(revision))
+        return Answer[Any](None, 304, etag_header(tag))
 
     def body(self) -> bytes:
         return b"" if self.content is None else encode(self.content)
@@ -107,10 +108,10 @@ async def _disconnect(receive: Receive) -> None:
         pass
 
 
-def etag_header(revision: int) -> Header:
-    return b"etag", etag(revision).encode("ascii")
+def etag_header(tag: str) -> Header:
+    return b"etag", tag.encode("ascii")
 
 
 def task_answer(request: TaskRequest, row: Row, status: int = 200, *headers: Header) -> Answer[Task]:
     """The answer that shows one task, with its `ETag`."""
-    return Answer(task_from(request.owner, row), status, etag_header(row["revision"]), *headers)
+    return Answer(task_from(request.owner, row), status, etag_header(row_tag(row)), *headers)

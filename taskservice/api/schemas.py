@@ -11,9 +11,9 @@ from taskservice.tasks.schemas import Completion, TaskChange, TaskCreate
 EntityTag = Annotated[
     str,
     Meta(
-        pattern=r'^(\*|"(0|[1-9][0-9]{0,17})")$',
+        pattern=r'^(\*|"[\x21\x23-\x7e]*")$',
         description="The operation happens only if the task's `ETag` is this.",
-        examples=['"7"'],
+        examples=['"7-k3f9q2x1"'],
     ),
 ]
 

@@ -10,7 +10,7 @@ from taskservice.problems import Overloaded
 from taskservice.settings import Settings
 from taskservice.tasks.bodies import Bodies
 from taskservice.tasks.cursors import cursor_key
-from taskservice.tasks.revisions import Counters
+from taskservice.tasks.list_tags import ListTags
 from taskservice.tasks.store import TaskStore
 
 IMPORTS_AT_ONCE: Final = 2
@@ -45,7 +45,7 @@ class TaskService:
         self.settings: Final = settings
         self.pool: Final = pool
         self.tasks: Final = tasks
-        self.counters: Final = Counters(pool)
+        self.list_tags: Final = ListTags(pool)
         self.bodies: Final = Bodies(settings)
         self.cursor_key: Final = cursor_key(settings)
         self.imports: Final = ImportSlots()

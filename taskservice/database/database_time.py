@@ -1,6 +1,6 @@
 """How long the current request has waited for the database.
 
-The pool and `tasks.counters` add to it, the access log reads it; neither knows the other. Around whatever waits:
+The pool and `tasks.list_tags` add to it, the access log reads it; neither knows the other. Around whatever waits:
 
     spent = spent_on_database.get()
     if spent is not None:

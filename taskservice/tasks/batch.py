@@ -13,13 +13,14 @@ from taskservice.auth.tokens import Principal
 from taskservice.problems import FieldError, ForeignTask, PreconditionFailed, Problem, TaskNotFound
 from taskservice.tasks import validation
 from taskservice.tasks.bodies import Bodies
-from taskservice.tasks.schemas import Task, TaskChange, TaskCreate, etag, task_from
+from taskservice.tasks.schemas import Task, TaskChange, TaskCreate, task_from
 from taskservice.tasks.store import Edited, TaskStore
+from taskservice.tasks.tags import row_tag
 from taskservice.tasks.validation import Fields, Invalid
 from taskservice.tasks.write_statements import Edit
 
 OPERATIONS: Final = ("create", "update", "complete", "delete", "restore")
-_TAG: Final = re.compile(r'"(0|[1-9][0-9]{0,17})"')
+_TAG: Final = re.compile(r'"[\x21\x23-\x7e]*"')
 
 
 class BatchResult(Struct, frozen=True):
@@ -52,13 +53,12 @@ class BatchOperation(Struct, frozen=True, kw_only=True):
 # ---- reading
 
 
-def _if_match(value: Any) -> tuple[int, ...] | None:
+def _if_match(value: Any) -> tuple[str, ...] | None:
     if value is None or value == "*":
         return None
-    found = _TAG.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        raise Invalid("entity_tag", 'must be an entity tag in double quotes, such as "7"')
-    return (int(found[1]),)
+    if not isinstance(value, str) or not _TAG.fullmatch(value):
+        raise Invalid("entity_tag", 'must be an entity tag in double quotes, such as "7-k3f9q2x1"')
+    return (value,)
 
 
 def _anything(value: Any) -> Any:
@@ -153,7 +153,7 @@ async def run_batch(
             results[operation.index] = (
                 BatchResult(204)
                 if operation.op == "delete"
-                else BatchResult(200, task_from(author.user_id, answer.row), etag(answer.row["revision"]))
+                else BatchResult(200, task_from(author.user_id, answer.row), row_tag(answer.row))
             )
     return BatchAnswer([results[index] for index in sorted(results)])
 
@@ -178,7 +178,7 @@ async def _create(
     if wave:
         rows = await tasks.create(author, [operation.create for operation in wave if operation.create])
         for operation, row in zip(wave, rows, strict=True):
-            results[operation.index] = BatchResult(201, task_from(author.user_id, row), etag(row["revision"]))
+            results[operation.index] = BatchResult(201, task_from(author.user_id, row), row_tag(row))
 
 
 async def _failure(
@@ -186,7 +186,7 @@ async def _failure(
 ) -> Problem:
     where = f"operations.{operation.index}"
     if answer is not None:
-        current = etag(answer.row["revision"])
+        current = row_tag(answer.row)
         stale = Invalid("if_match", f"the task stands at {current}")
         error = stale.at(f"{where}.if_match", "body", operation.index)
         return PreconditionFailed(errors=[msgspec.structs.replace(error, current=current)])

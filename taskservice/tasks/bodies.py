@@ -23,7 +23,7 @@ class Bodies:
         self._change = Fields(task, ignored=validation.READ_ONLY)
         past = {"id": validation.identifier, "created_at": validation.past, "completed_at": validation.optional_past}
         self._import = Fields(
-            {**task, **past}, required=("id", "title", "created_at"), ignored=("user_id", "updated_at")
+            {**task, **past}, required=("id", "title", "created_at"), ignored=("user_id", "updated_at", "etag")
         )
         self._completion = Fields(
             {"completed": validation.boolean}, required=("completed",), ignored=validation.READ_ONLY

@@ -8,11 +8,13 @@ from typing import Final
 from msgspec import Struct
 
 from taskservice.problems import FieldError, ResyncRequired
-from taskservice.tasks.schemas import Task, Timestamp, etag, instant, task_from
+from taskservice.tasks.schemas import Task, Timestamp, instant, task_from
 from taskservice.tasks.store import Changes
+from taskservice.tasks.tags import EPOCH_LENGTH, row_tag
 from taskservice.tasks.validation import Invalid
 
-TOKEN: Final = re.compile(r"(0|[1-9][0-9]{0,17})(?:-(0|[1-9][0-9]{0,17}))?")
+TOKEN: Final = re.compile(rf"(0|[1-9][0-9]{{0,17}})(?:-(0|[1-9][0-9]{{0,17}}))?(?:\.([a-z0-9]{{{EPOCH_LENGTH}}}))?")
+"""Tokens of release 1.0.0 have no epoch: they are read, and then asked to resync."""
 
 
 class Upsert(Struct, frozen=True, tag_field="type", tag="upsert"):
@@ -40,20 +42,25 @@ _NEVER: Final = 2**63 - 1
 
 class Position(Struct, frozen=True):
     """`seen`: every change up to this number was read. `complete_from`: a first copy that began at this number holds
-    no task that was deleted before, so those deletions may be forgotten while it is still being read."""
+    no task that was deleted before, so those deletions may be forgotten while it is still being read. `epoch`: the
+    user's, when the token was given."""
 
     seen: int = 0
     complete_from: int = 0
+    epoch: str | None = None
     first: bool = False
 
     def after(self, page: Changes) -> "Position":
         if page.has_more:
-            return Position(page.changes[-1].revision, page.revision if self.first else self.complete_from)
-        return Position(page.revision)
+            complete_from = page.revision if self.first else self.complete_from
+            return Position(page.changes[-1].revision, complete_from, page.epoch)
+        return Position(page.revision, epoch=page.epoch)
 
     def check(self, page: Changes) -> None:
-        """Raises `ResyncRequired` if deletions after this position were forgotten, or the position never was."""
-        if not self.first and not page.forgotten <= max(self.seen, self.complete_from) <= page.revision:
+        """Raises `ResyncRequired` if deletions after this position were forgotten, or it is of another epoch."""
+        if self.seen == 0 and self.complete_from == 0:
+            return  # Nothing has been read, so nothing can have been missed.
+        if self.epoch != page.epoch or not page.forgotten <= max(self.seen, self.complete_from) <= page.revision:
             raise ResyncRequired
 
     @property
@@ -63,7 +70,8 @@ class Position(Struct, frozen=True):
 
     @property
     def token(self) -> str:
-        return f"{self.seen}-{self.complete_from}" if self.complete_from > self.seen else str(self.seen)
+        place = f"{self.seen}-{self.complete_from}" if self.complete_from > self.seen else str(self.seen)
+        return f"{place}.{self.epoch}"
 
 
 def read_position(found: Mapping[str, list[str]], errors: list[FieldError]) -> Position:
@@ -75,13 +83,13 @@ def read_position(found: Mapping[str, list[str]], errors: list[FieldError]) -> P
         message = "is not a token of this feed: take it from `next` of an earlier answer"
         errors.append(Invalid("token", message).at("since", "query"))
         return Position()
-    return Position(int(token[1]), int(token[2] or 0))
+    return Position(int(token[1]), int(token[2] or 0), token[3])
 
 
 def change_page(owner: str, position: Position, page: Changes) -> ChangePage:
     position.check(page)
     entries: list[Upsert | Deletion] = [
-        Upsert(task_from(owner, change.row), etag(change.revision))
+        Upsert(task_from(owner, change.row), row_tag(change.row))
         if change.deleted_at is None
         else Deletion(change.task_id, instant(change.deleted_at))
         for change in page.changes

@@ -50,7 +50,7 @@ def _json_page(tasks: Sequence[Task], first: bool) -> bytes:
 
 # ---- CSV
 
-_COLUMNS: Final = tuple(field for field in Task.__struct_fields__ if field != "user_id")
+_COLUMNS: Final = tuple(field for field in Task.__struct_fields__ if field not in {"user_id", "etag"})
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What spreadsheets take for the beginning of a formula, the full-width ones of Japanese keyboards too."""
 

@@ -12,12 +12,12 @@ from sqlalchemy.dialects import postgresql
 from taskservice import rules
 from taskservice.database.pool import Transaction
 from taskservice.database.statements import Statement
-from taskservice.problems import IdempotencyInFlight, IdempotencyKeyReused
+from taskservice.problems import IdempotencyKeyReused
 from taskservice.tasks.models import idempotency_keys as keys
+from taskservice.tasks.write_statements import TAKE_TURN
 
 _owner, _route, _key = (sa.bindparam(name, type_=sa.Text) for name in ("user_id", "route", "key"))
 _LIFETIME: Final = dt.timedelta(hours=rules.IDEMPOTENCY_HOURS)
-_LOCK: Final = Statement(sa.select(sa.func.pg_try_advisory_xact_lock(sa.bindparam("lock", type_=sa.BigInteger))))
 _FIND: Final = Statement(
     sa.select(keys.c.fingerprint, keys.c.status, keys.c.headers, keys.c.body).where(
         keys.c.user_id == _owner,
@@ -69,22 +69,19 @@ class IdempotencyKey(Struct, frozen=True):
         return cls(owner, route, key, hashlib.sha256(request).digest())
 
     async def first_answer(self, transaction: Transaction) -> Kept | None:
-        """The answer given before, if any. Holds the key until the transaction ends.
+        """The answer given before, if any. Waits for a request of this user that is being answered.
 
-        Raises `IdempotencyInFlight` while another request has the key, `IdempotencyKeyReused` for another body.
+        Raises `IdempotencyKeyReused` if the key came with another request.
         """
-        name = "\x00".join((self.owner, self.route, self.key)).encode()
-        lock = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), signed=True)
-        if not (await transaction.fetch(_LOCK.sql, _LOCK.args(lock=lock)))[0][0]:
-            raise IdempotencyInFlight
-        # A statement of its own: the lock's snapshot may be older than the row of whoever held it last.
+        await transaction.fetch(TAKE_TURN.sql, TAKE_TURN.args(user_id=self.owner, email=None, name=None))
+        # A statement of its own: the snapshot of the first may be older than the answer of whoever had the turn before.
         row = await transaction.fetchrow(_FIND.sql, _FIND.args(**self._names()))
         if row is None:
             return None
-        fingerprint, status, headers, body = row
-        if fingerprint != self.fingerprint:
+        if row["fingerprint"] != self.fingerprint:
             raise IdempotencyKeyReused
-        return Kept(status, msgspec.json.decode(headers, type=list[tuple[bytes, bytes]]), body)
+        headers = msgspec.json.decode(row["headers"], type=list[tuple[bytes, bytes]])
+        return Kept(row["status"], headers, row["body"])
 
     async def keep(self, transaction: Transaction, answer: Kept) -> None:
         values: dict[str, Any] = {

@@ -8,10 +8,9 @@ from msgspec import Struct
 
 from taskservice import rules
 from taskservice.auth.tokens import Principal
-from taskservice.problems import FieldError, TaskExists
+from taskservice.problems import FieldError
 from taskservice.tasks.bodies import Bodies
 from taskservice.tasks.fields import FIELDS
-from taskservice.tasks.read_statements import Ownership
 from taskservice.tasks.schemas import TaskChange, TaskImport
 from taskservice.tasks.store import TaskStore
 from taskservice.tasks.validation import Invalid
@@ -66,27 +65,24 @@ class ImportReader:
 async def import_tasks(
     tasks: TaskStore, author: Principal, imports: Sequence[TaskImport], *, existing: Existing, dry_run: bool
 ) -> Imported:
-    """Run within a transaction. Raises `TaskExists` if an id is another user's."""
+    """Run within a transaction."""
     if not dry_run:
         await tasks.take_turn(author)
-    ownership = await tasks.ownership(author.user_id, [task.id for task in imports])
-    foreign = [task for task in imports if ownership.get(task.id) is Ownership.FOREIGN]
-    if foreign:
-        raise TaskExists(f"The id {foreign[0].id} is taken by a task that is not yours")
-    new = [task for task in imports if task.id not in ownership]
-    old = [task for task in imports if task.id in ownership]
+    in_trash = await tasks.existing(author.user_id, [task.id for task in imports])
+    new = [task for task in imports if task.id not in in_trash]
+    old = [task for task in imports if task.id in in_trash]
     taken = old if existing == "update" else []
     if not dry_run:
         for created in _chunks(new):
             await tasks.create(author, created)
         for changed in _chunks(taken):
-            await tasks.edit(author.user_id, [_edit(task, ownership[task.id]) for task in changed])
+            await tasks.edit(author.user_id, [_edit(task, in_trash[task.id]) for task in changed])
     return Imported(len(new), len(taken), len(old) - len(taken), dry_run)
 
 
-def _edit(task: TaskImport, ownership: Ownership) -> Edit:
+def _edit(task: TaskImport, in_trash: bool) -> Edit:
     change = TaskChange(**{field.name: getattr(task, field.name) for field in FIELDS})
-    return Edit(id=task.id, change=change, from_trash=ownership is Ownership.TRASHED)
+    return Edit(id=task.id, change=change, from_trash=in_trash)
 
 
 def _chunks(tasks: Sequence[TaskImport]) -> Iterator[Sequence[TaskImport]]:

@@ -62,6 +62,14 @@ def by_status(value: Any) -> sa.ColumnElement[int]:
     return rank(value, rules.STATUSES)
 
 
+NEW_EPOCH = (
+    "lower(translate(encode(substr(uuid_send(gen_random_uuid()), 1, 6), 'base64'::text), '+/'::text, '09'::text))"
+)
+"""Eight random characters of [a-z0-9]: the first six bytes of a UUID of version 4 are random throughout.
+
+Written as PostgreSQL gives it back, because Alembic can compare a random default only as text."""
+
+
 class UserModel(Table, table=True):
     """A reference to somebody whom Better Auth manages, and the counter that orders their changes."""
 
@@ -74,14 +82,17 @@ class UserModel(Table, table=True):
     revision: int = Field(sa_type=sa.BigInteger, sa_column_kwargs={"server_default": "0"})
     # Tombstones up to this revision were purged: a feed token below it has to resync.
     forgotten: int = Field(sa_type=sa.BigInteger, sa_column_kwargs={"server_default": "0"})
+    # Part of every tag and token, see `tags.py`.
+    epoch: str = Field(sa_type=sa.Text, sa_column_kwargs={"server_default": sa.text(NEW_EPOCH)})
     created_at: dt.datetime = Field(sa_type=TIMESTAMPTZ, sa_column_kwargs={"server_default": sa.func.now()})
 
 
 class TaskModel(Table, table=True):
     __tablename__ = "tasks"
 
+    # An id belongs to its user: two users may have the same one.
+    user_id: str = Field(sa_type=sa.Text, foreign_key="users.id", primary_key=True)
     id: uuid.UUID = Field(sa_type=sa.Uuid, primary_key=True)
-    user_id: str = Field(sa_type=sa.Text, foreign_key="users.id")
     title: str = Field(sa_type=sa.Text)
     description: str | None = Field(sa_type=sa.Text)
     status: str = Field(sa_type=sa.Text, sa_column_kwargs={"server_default": rules.DEFAULT_STATUS})
@@ -148,6 +159,7 @@ def _serves_list(name: str, key: Any) -> None:
     sa.Index(f"ix_tasks_list_{name}", tasks.c.user_id, key, tasks.c.id, postgresql_where=tasks.c.deleted_at.is_(None))
 
 
+sa.Index("ix_tasks_id", tasks.c.id)
 sa.Index("ix_tasks_user_id_completed", tasks.c.user_id, tasks.c.completed)
 sa.Index("ix_tasks_feed", tasks.c.user_id, tasks.c.revision)
 sa.Index(

@@ -1,6 +1,9 @@
-"""The SQL that reads tasks, compiled once. Whose tasks is a parameter of every statement."""
+"""The SQL that reads tasks, compiled once.
 
-from enum import Enum
+Every statement restricts every table to one user, so that a database that is sharded or partitioned by user runs it in
+one place; all but `FOREIGN`, which asks for another user's task.
+"""
+
 from functools import lru_cache
 from typing import Any, Final
 
@@ -13,21 +16,20 @@ from taskservice.tasks.fields import COLUMNS
 from taskservice.tasks.filters import Shape
 from taskservice.tasks.models import tasks, tombstones, users
 
-
-class Ownership(Enum):
-    """What an id is to a user."""
-
-    LIVE = "live"
-    TRASHED = "trashed"
-    FOREIGN = "foreign"
-
-
 _user: Final = sa.bindparam("user_id", type_=sa.Text)
 _id: Final = sa.bindparam("id", type_=sa.Uuid)
 _one: Final = sa.literal_column("1", sa.BigInteger)
 
+
+def _of_user(column: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
+    """A column of the user's row, read once a statement."""
+    return sa.select(column).where(users.c.id == _user).scalar_subquery()
+
+
+_epoch: Final = _of_user(users.c.epoch).label("epoch")
+
 GET: Final = Statement(
-    sa.select(*COLUMNS).where(tasks.c.id == _id, tasks.c.user_id == _user, tasks.c.deleted_at.is_(None))
+    sa.select(*COLUMNS, _epoch).where(tasks.c.id == _id, tasks.c.user_id == _user, tasks.c.deleted_at.is_(None))
 )
 """One live task."""
 
@@ -36,34 +38,25 @@ FOREIGN: Final = Statement(
 )
 """Whether a live task with this id is another user's."""
 
-OWNERSHIP: Final = Statement(
-    sa.select(
-        tasks.c.id,
-        sa.case(
-            (tasks.c.user_id != _user, Ownership.FOREIGN.value),
-            (tasks.c.deleted_at.is_(None), Ownership.LIVE.value),
-            else_=Ownership.TRASHED.value,
-        ).label("ownership"),
-    ).where(tasks.c.id == sa.any_(sa.bindparam("ids", type_=postgresql.ARRAY(sa.Uuid))))
+WHICH_EXIST: Final = Statement(
+    sa.select(tasks.c.id, tasks.c.deleted_at.is_not(None).label("in_trash")).where(
+        tasks.c.user_id == _user, tasks.c.id == sa.any_(sa.bindparam("ids", type_=postgresql.ARRAY(sa.Uuid)))
+    )
 )
-"""Which of some ids exist, and as what."""
-
-
-def _counter() -> sa.ScalarSelect[int]:
-    return sa.select(users.c.revision).where(users.c.id == _user).scalar_subquery()
+"""Which of some ids the user has, and whether they are in the trash."""
 
 
 @lru_cache(512)
 def list_page(shape: Shape) -> Statement:
     """A page of a list; each row carries the user's counter in the same snapshot."""
-    return Statement(filters.page(shape, (*COLUMNS, _counter().label("counter"))))
+    return Statement(filters.page(shape, (*COLUMNS, _epoch, _of_user(users.c.revision).label("counter"))))
 
 
 @lru_cache(512)
 def list_is_filled(shape: Shape) -> Statement:
     """Whether a page has any row, and the user's counter in the same snapshot."""
     filled = sa.exists(filters.page(shape, (_one,)))
-    return Statement(sa.select(sa.func.coalesce(_counter(), 0).label("counter"), filled.label("filled")))
+    return Statement(sa.select(_of_user(users.c.revision).label("counter"), _epoch, filled.label("filled")))
 
 
 def _changes() -> Statement:
@@ -88,7 +81,12 @@ def _changes() -> Statement:
     both = sa.union_all(sa.select(changed.subquery()), sa.select(gone.subquery())).subquery("change")
     page = sa.select(both).order_by(both.c.revision).limit(rows).subquery("page")
     return Statement(
-        sa.select(*(page.c[column.name] for column in COLUMNS), users.c.revision.label("counter"), users.c.forgotten)
+        sa.select(
+            *(page.c[column.name] for column in COLUMNS),
+            users.c.epoch,
+            users.c.revision.label("counter"),
+            users.c.forgotten,
+        )
         .select_from(users.outerjoin(page, sa.true()))
         .where(users.c.id == _user)
         .order_by(page.c.revision)
@@ -97,3 +95,10 @@ def _changes() -> Statement:
 
 CHANGES: Final = _changes()
 """Changes after a number, tasks and tombstones together, with the user's counter in the same snapshot."""
+
+TAGS: Final = Statement(
+    sa.select(users.c.id, users.c.revision, users.c.epoch).where(
+        users.c.id == sa.any_(sa.bindparam("user_ids", type_=postgresql.ARRAY(sa.Text)))
+    )
+)
+"""Where the counters of some users stand."""

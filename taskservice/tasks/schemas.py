@@ -50,6 +50,9 @@ Timestamp = Annotated[
 ]
 
 
+Tag = Annotated[str, Meta(description="Opaque; goes into `If-Match` as it is.", examples=['"7-k3f9q2x1"'])]
+
+
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -67,6 +70,7 @@ class Task(Struct, frozen=True, kw_only=False, gc=False):
     created_at: Timestamp
     updated_at: Timestamp
     completed_at: Timestamp | None
+    etag: Tag
 
 
 class TrashedTask(Task, frozen=True, gc=False):
@@ -113,10 +117,11 @@ class Completion(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Cleared(Struct, frozen=True):
-    """How much was erased for good."""
+    """How much was erased for good. If something remains, repeating the request goes on."""
 
     deleted: int
     deleted_from_trash: int
+    remaining: int = 0
 
 
 def instant(moment: dt.datetime) -> dt.datetime | str:
@@ -125,19 +130,17 @@ def instant(moment: dt.datetime) -> dt.datetime | str:
     return moment if moment.microsecond else _encode(moment)[1:20].decode() + ".000000Z"
 
 
-def etag(revision: int) -> str:
-    return f'"{revision}"'
-
-
 _stored: Final = columns_of_row(
     "id", "title", "description", "status", "priority", "due_date", "due_all_day", "created_at", "updated_at",
-    "completed_at",
+    "completed_at", "revision", "epoch",
 )  # fmt: skip
 
 
 def task_from(owner: str, row: Any) -> Task:
-    """The task in a row of `fields.COLUMNS`."""
-    task_id, title, description, status, priority, due, all_day, created, updated, completed = _stored(row)
+    """The task in a row of `fields.ROW`."""
+    (
+        task_id, title, description, status, priority, due, all_day, created, updated, completed, revision, epoch,
+    ) = _stored(row)  # fmt: skip
     # Positional arguments, and a call only for what falls on a whole second: a list has a thousand of these.
     return Task(
         task_id,
@@ -151,6 +154,7 @@ def task_from(owner: str, row: Any) -> Task:
         created if created.microsecond else instant(created),
         updated if updated.microsecond else instant(updated),
         None if completed is None else completed if completed.microsecond else instant(completed),
+        f'"{revision}-{epoch}"',
     )
 
 

@@ -14,12 +14,12 @@ from taskservice.database.statements import Statement
 from taskservice.tasks import read_statements as read
 from taskservice.tasks import write_statements as write
 from taskservice.tasks.list_query import ListQuery
-from taskservice.tasks.read_statements import Ownership
 from taskservice.tasks.schemas import Cleared, TaskCreate
+from taskservice.tasks.tags import entity_tag, epoch_before_first_write
 from taskservice.tasks.write_statements import Edit
 
 Row = Any
-"""An `asyncpg.Record`: one task, its columns by name (`fields.COLUMNS`)."""
+"""An `asyncpg.Record`: one task, its columns by name (`fields.ROW`)."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -43,10 +43,10 @@ class Edited(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """Rows of a list, the user's counter in the same snapshot, and where the next page starts."""
+    """Rows of a list, the list's tag in the same snapshot, and where the next page starts."""
 
     rows: list[Row]
-    revision: int
+    tag: str
     next_cursor: str | None
 
 
@@ -60,12 +60,13 @@ class Change(Struct, frozen=True):
 
 
 class Changes(Struct, frozen=True):
-    """A page of the change feed, with the user's counter in the same snapshot."""
+    """A page of the change feed, with the user's counter and epoch in the same snapshot."""
 
     changes: list[Change]
     has_more: bool
     revision: int
     forgotten: int
+    epoch: str
 
 
 class TaskStore:
@@ -90,11 +91,11 @@ class TaskStore:
         args = read.FOREIGN.args(id=task_id, user_id=owner)
         return await self._queries.fetchrow(read.FOREIGN.sql, args, repeatable=True) is not None
 
-    async def ownership(self, owner: str, task_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Ownership]:
-        """Which of these ids exist already, and as what."""
-        args = read.OWNERSHIP.args(ids=list(task_ids), user_id=owner)
-        rows = await self._queries.fetch(read.OWNERSHIP.sql, args)
-        return {row["id"]: Ownership(row["ownership"]) for row in rows}
+    async def existing(self, owner: str, task_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, bool]:
+        """Which of these ids the user has already, and whether they are in the trash."""
+        args = read.WHICH_EXIST.args(ids=list(task_ids), user_id=owner)
+        rows = await self._queries.fetch(read.WHICH_EXIST.sql, args)
+        return {row["id"]: row["in_trash"] for row in rows}
 
     async def page(self, owner: str, query: ListQuery) -> Page:
         statement = read.list_page(query.shape)
@@ -106,22 +107,23 @@ class TaskStore:
             filled = read.list_is_filled(query.shape)
             found = await self._queries.fetchrow(filled.sql, filled.args(**values), repeatable=True)
             if found is not None and not found["filled"]:
-                return Page([], found["counter"], None)
+                return Page([], _list_tag(owner, found), None)
             rows = await self._queries.fetch(statement.sql, args, repeatable=True)
-        counter = rows[0]["counter"]
+        tag = _list_tag(owner, rows[0])
         if len(rows) <= query.limit:
-            return Page(rows, counter, None)
+            return Page(rows, tag, None)
         rows.pop()
-        return Page(rows, counter, query.next_cursor(rows[-1]))
+        return Page(rows, tag, query.next_cursor(rows[-1]))
 
     async def changes(self, owner: str, since: int, *, limit: int, deletions_after: int) -> Changes:
         """Up to `limit` changes after `since`, deletions only if they are after `deletions_after` too."""
         args = read.CHANGES.args(user_id=owner, since=since, rows=limit + 1, deletions_after=deletions_after)
         rows = await self._queries.fetch(read.CHANGES.sql, args, repeatable=True)
         if not rows:
-            return Changes([], has_more=False, revision=0, forgotten=0)
+            return Changes([], has_more=False, revision=0, forgotten=0, epoch=epoch_before_first_write(owner))
         changes = [Change(row, row["id"], row["deleted_at"], row["revision"]) for row in rows if row["id"] is not None]
-        return Changes(changes[:limit], len(changes) > limit, rows[0]["counter"], rows[0]["forgotten"])
+        user = rows[0]
+        return Changes(changes[:limit], len(changes) > limit, user["counter"], user["forgotten"], user["epoch"])
 
     # ---- writing
 
@@ -158,9 +160,21 @@ class TaskStore:
         rows = await self._queries.fetch(statement.sql, args, writer=owner)
         return {row["position"]: Edited(row["matched"], row) for row in rows}
 
-    async def erase_all(self, author: Principal) -> Cleared:
-        """Within a transaction: remove everything of a user for good."""
+    async def erase_some(self, author: Principal, limit: int) -> Cleared:
+        """Within a transaction: remove up to so many tasks of a user for good, and say how many are left."""
         # First, or a task that somebody creates while this waits for its turn would not be seen, and stay.
         await self.take_turn(author)
-        row = await self._queries.fetchrow(write.ERASE_ALL.sql, write.ERASE_ALL.args(user_id=author.user_id))
-        return Cleared(row["deleted"], row["deleted_from_trash"]) if row else Cleared(0, 0)
+        args = write.ERASE_SOME.args(user_id=author.user_id, limit=limit)
+        [done] = await self._queries.fetch(write.ERASE_SOME.sql, args)
+        erased = Cleared(done["deleted"], done["deleted_from_trash"])
+        if erased.deleted + erased.deleted_from_trash < limit:
+            return erased
+        [left] = await self._queries.fetch(write.COUNT.sql, write.COUNT.args(user_id=author.user_id))
+        return Cleared(erased.deleted, erased.deleted_from_trash, left["count"])
+
+
+def _list_tag(owner: str, row: Any) -> str:
+    """The tag of the user's list; the row has the user's counter and epoch, or NULL where the user has no row."""
+    if row["epoch"] is None:
+        return entity_tag(0, epoch_before_first_write(owner))
+    return entity_tag(row["counter"], row["epoch"])

@@ -11,7 +11,7 @@ from taskservice.problems import ERRORS_LISTED, FieldError, Location
 
 Check = Callable[[Any], Any]
 
-READ_ONLY: Final = frozenset({"id", "user_id", "created_at", "updated_at", "completed_at"})
+READ_ONLY: Final = frozenset({"id", "user_id", "created_at", "updated_at", "completed_at", "etag"})
 """A client may send back what it read; these are the service's to decide and are passed over."""
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)

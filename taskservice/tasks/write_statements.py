@@ -16,7 +16,7 @@ from sqlalchemy.sql.selectable import LateralFromClause
 
 from taskservice import rules
 from taskservice.database.statements import Statement
-from taskservice.tasks.fields import COLUMNS, FIELDS, WRITABLE_COLUMNS
+from taskservice.tasks.fields import COLUMNS, FIELDS, ROW, WRITABLE_COLUMNS
 from taskservice.tasks.models import TIMESTAMPTZ, idempotency_keys, tasks, tombstones, users
 from taskservice.tasks.schemas import TaskChange, TaskCreate, TaskImport
 
@@ -28,14 +28,14 @@ _rows: Final = sa.bindparam("rows", type_=sa.JSON)
 
 
 class Edit(Struct, frozen=True, kw_only=True):
-    """What to do to one task that exists. `if_match`: only at one of these revisions."""
+    """What to do to one task that exists. `if_match`: only if it has one of these tags."""
 
     id: uuid.UUID
     change: TaskChange | None = None
     toggle: bool = False
     from_trash: bool = False
     to_trash: bool = False
-    if_match: tuple[int, ...] | None = None
+    if_match: tuple[str, ...] | None = None
 
 
 _WRITABLE_TYPES: Final = {column.name: column.type for column in WRITABLE_COLUMNS}
@@ -61,7 +61,7 @@ def _create() -> Statement:
     insert = postgresql.insert(users).from_select(
         ["id", "email", "name", "revision"], sa.select(_user, _email, _name, count)
     )
-    owner = (
+    counter = (
         insert.on_conflict_do_update(
             index_elements=[users.c.id],
             set_={
@@ -70,9 +70,10 @@ def _create() -> Statement:
                 "name": sa.func.coalesce(insert.excluded.name, users.c.name),
             },
         )
-        .returning(users.c.id, (users.c.revision - count).label("before"), _at.label("at"))
-        .cte("owner")
+        .returning(users.c.id, users.c.epoch, (users.c.revision - count).label("before"))
+        .cte("counter")
     )
+    owner = sa.select(counter, _at.label("at")).cte("owner")
     created_at = sa.func.coalesce(incoming.c.created_at, owner.c.at)
     values = {
         "id": incoming.c.id,
@@ -86,7 +87,8 @@ def _create() -> Statement:
         "revision": owner.c.before + incoming.c.position,
     }
     source = sa.select(*values.values()).select_from(incoming.join(owner, sa.true()))
-    return Statement(postgresql.insert(tasks).from_select(list(values), source).returning(*COLUMNS))
+    epoch = sa.select(owner.c.epoch).scalar_subquery().label("epoch")
+    return Statement(postgresql.insert(tasks).from_select(list(values), source).returning(*COLUMNS, epoch))
 
 
 CREATE: Final = _create()
@@ -109,7 +111,7 @@ def create_record(position: int, create: TaskCreate) -> dict[str, Any]:
 
 def _locked_owner() -> sa.CTE:
     # NO KEY UPDATE: a purge that inserts tombstones checks its foreign key without waiting for us.
-    return sa.select(users.c.id).where(users.c.id == _user).with_for_update(key_share=True).cte("owner")
+    return sa.select(users.c.id, users.c.epoch).where(users.c.id == _user).with_for_update(key_share=True).cte("owner")
 
 
 def _locked_tasks(owner: sa.CTE, asked: sa.CTE, *conditions: sa.ColumnElement[bool]) -> LateralFromClause:
@@ -118,42 +120,40 @@ def _locked_tasks(owner: sa.CTE, asked: sa.CTE, *conditions: sa.ColumnElement[bo
     A subquery of its own, so that it is found by its id: a planner that thinks users have ten tasks would otherwise
     read all of a user who has a hundred thousand.
     """
-    query = sa.select(*COLUMNS, tasks.c.user_id).where(
-        tasks.c.id == asked.c.id, tasks.c.user_id == owner.c.id, *conditions
+    query = sa.select(*COLUMNS).where(
+        tasks.c.id == asked.c.id, tasks.c.user_id == owner.c.id, tasks.c.user_id == _user, *conditions
     )
     return query.correlate(owner, asked).with_for_update().lateral("task")
 
 
-def _matches(asked: sa.CTE, task: LateralFromClause) -> sa.Label[bool]:
-    """Whether the task stands at one of the revisions that the client named, if it named any."""
-    return sa.or_(asked.c.if_match.is_(None), task.c.revision == sa.any_(asked.c.if_match)).label("matched")
+def _matches(asked: sa.CTE, owner: sa.CTE, task: LateralFromClause) -> sa.Label[bool]:
+    """Whether the task has one of the tags that the client named, if it named any."""
+    tag = sa.func.format(sa.literal_column("'\"%s-%s\"'", sa.Text), task.c.revision, owner.c.epoch, type_=sa.Text)
+    return sa.or_(asked.c.if_match.is_(None), tag == sa.any_(asked.c.if_match)).label("matched")
 
 
 def _counted(step: sa.CTE) -> sa.CTE:
     """Takes as many numbers of the user's counter as there are steps; `before` is the last one taken so far."""
     count = sa.select(sa.func.count()).select_from(step).scalar_subquery()
-    return (
+    counter = (
         sa.update(users)
         .values(revision=users.c.revision + count)
         .where(users.c.id == _user, count > 0)
-        .returning((users.c.revision - count).label("before"), _at.label("at"))
+        .returning((users.c.revision - count).label("before"))
         .cte("counter")
     )
+    # The clock is read in a step of its own: a sharded database takes no volatile function in RETURNING.
+    return sa.select(counter.c.before, _at.label("at")).cte("moment")
 
 
 def _erased(step: sa.CTE, counter: sa.CTE) -> tuple[sa.CTE, sa.CTE]:
     """Deletes the rows for good and leaves a tombstone with the next number for each."""
-    gone = (
-        sa.delete(tasks)
-        .where(tasks.c.id == step.c.id, tasks.c.user_id == step.c.user_id)
-        .returning(tasks.c.id)
-        .cte("gone")
-    )
+    gone = sa.delete(tasks).where(tasks.c.id == step.c.id, tasks.c.user_id == _user).returning(tasks.c.id).cte("gone")
     told = (
         postgresql.insert(tombstones)
         .from_select(
             ["user_id", "revision", "task_id", "deleted_at"],
-            sa.select(step.c.user_id, counter.c.before + step.c.number, step.c.id, counter.c.at).select_from(
+            sa.select(_user, counter.c.before + step.c.number, step.c.id, counter.c.at).select_from(
                 step.join(counter, sa.true())
             ),
         )
@@ -188,7 +188,7 @@ def _edit() -> Statement:
         "edit", position=sa.Integer(), id=sa.Uuid(), **_WRITABLE_TYPES,
         **{f"sets_{field.name}": sa.Boolean() for field in FIELDS if field.nullable},
         reopen=sa.Boolean(), toggle=sa.Boolean(), from_trash=sa.Boolean(), to_trash=sa.Boolean(),
-        if_match=postgresql.ARRAY(sa.BigInteger),
+        if_match=postgresql.ARRAY(sa.Text),
     )  # fmt: skip
     owner = _locked_owner()
     old = _locked_tasks(owner, edit, tasks.c.deleted_at.is_not(None) == edit.c.from_trash)
@@ -197,10 +197,10 @@ def _edit() -> Statement:
         sa.select(
             edit.c.position,
             edit.c.to_trash,
-            old.c.user_id,
+            owner.c.epoch,
             *(old.c[column.name].label(f"old_{column.name}") for column in COLUMNS),
             *(value.label(f"new_{name}") for name, value in new.items()),
-            _matches(edit, old),
+            _matches(edit, owner, old),
         )
         .select_from(edit.join(owner, sa.true()).join(old, sa.true()))
         .cte("wanted")
@@ -236,7 +236,7 @@ def _edit() -> Statement:
     decided = (
         sa.select(
             *(values[column.name].label(column.name) for column in COLUMNS),
-            wanted.c.user_id,
+            wanted.c.epoch,
             wanted.c.position,
             wanted.c.matched,
             changed.label("changed"),
@@ -247,11 +247,15 @@ def _edit() -> Statement:
     written = (
         sa.update(tasks)
         .values({name: decided.c[name] for name in (*new, "updated_at", "completed_at", "deleted_at", "revision")})
-        .where(tasks.c.id == decided.c.id, tasks.c.user_id == decided.c.user_id, decided.c.changed)
+        .where(
+            tasks.c.id == decided.c.id,
+            tasks.c.user_id == _user,
+            decided.c.changed,
+        )
         .returning(tasks.c.id)
         .cte("written")
     )
-    answer = sa.select(*(decided.c[column.name] for column in COLUMNS), decided.c.matched, decided.c.position)
+    answer = sa.select(*(decided.c[name] for name in ROW), decided.c.matched, decided.c.position)
     return Statement(answer.order_by(decided.c.position).add_cte(written))
 
 
@@ -289,18 +293,23 @@ def edit_record(position: int, edit: Edit) -> dict[str, Any]:
 
 def _erase() -> Statement:
     erase = _records(
-        "erase", position=sa.Integer(), id=sa.Uuid(), from_trash=sa.Boolean(), if_match=postgresql.ARRAY(sa.BigInteger)
+        "erase", position=sa.Integer(), id=sa.Uuid(), from_trash=sa.Boolean(), if_match=postgresql.ARRAY(sa.Text)
     )
     owner = _locked_owner()
     old = _locked_tasks(owner, erase, sa.or_(erase.c.from_trash, tasks.c.deleted_at.is_(None)))
     found = (
-        sa.select(*(old.c[column.name] for column in COLUMNS), old.c.user_id, _matches(erase, old), erase.c.position)
+        sa.select(
+            *(old.c[column.name] for column in COLUMNS),
+            owner.c.epoch,
+            _matches(erase, owner, old),
+            erase.c.position,
+        )
         .select_from(erase.join(owner, sa.true()).join(old, sa.true()))
         .cte("found")
     )
     number = sa.func.row_number().over(order_by=found.c.position).label("number")
-    step = sa.select(found.c.id, found.c.user_id, number).where(found.c.matched).cte("step")
-    answer = sa.select(*(found.c[column.name] for column in COLUMNS), found.c.matched, found.c.position)
+    step = sa.select(found.c.id, number).where(found.c.matched).cte("step")
+    answer = sa.select(*(found.c[name] for name in ROW), found.c.matched, found.c.position)
     return Statement(answer.order_by(found.c.position).add_cte(*_erased(step, _counted(step))))
 
 
@@ -313,24 +322,29 @@ def erase_record(position: int, edit: Edit) -> dict[str, Any]:
     return {"position": position, "id": edit.id, "from_trash": edit.from_trash, "if_match": edit.if_match}
 
 
-def _erase_all() -> Statement:
+def _erase_some() -> Statement:
     owner = _locked_owner()
     found = (
-        sa.select(tasks.c.id, tasks.c.user_id, tasks.c.deleted_at)
-        .select_from(tasks.join(owner, owner.c.id == tasks.c.user_id))
+        sa.select(tasks.c.id, tasks.c.deleted_at)
+        .where(tasks.c.user_id == _user, sa.exists(sa.select(owner.c.id)))
+        .order_by(tasks.c.id)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
         .with_for_update(of=tasks)
         .cte("found")
     )
     number = sa.func.row_number().over(order_by=found.c.id).label("number")
-    step = sa.select(found.c.id, found.c.user_id, number).cte("step")
+    step = sa.select(found.c.id, number).cte("step")
     live = sa.func.count().filter(found.c.deleted_at.is_(None))
     kept = sa.delete(idempotency_keys).where(idempotency_keys.c.user_id == _user).cte("kept")
     answer = sa.select(live.label("deleted"), (sa.func.count() - live).label("deleted_from_trash")).select_from(found)
     return Statement(answer.add_cte(*_erased(step, _counted(step)), kept))
 
 
-ERASE_ALL: Final = _erase_all()
-"""Everything of a user, for good; also the answers kept for their retries, which quote tasks."""
+ERASE_SOME: Final = _erase_some()
+"""Up to a number of a user's tasks, for good; also the answers kept for retries, which quote tasks."""
+
+COUNT: Final = Statement(sa.select(sa.func.count().label("count")).where(tasks.c.user_id == _user))
+"""All tasks of a user, those in the trash too."""
 
 
 # ---- taking turns

@@ -15,7 +15,7 @@ from tests.support.services import Caller
 INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z")
 FIELDS = [
     "id", "user_id", "title", "description", "status", "completed", "priority", "due_date", "created_at", "updated_at",
-    "completed_at",
+    "completed_at", "etag",
 ]  # fmt: skip
 
 
@@ -27,7 +27,8 @@ class TestCreation:
         assert list(task) == FIELDS
         assert UUID(task["id"]).version == 7
         assert response.headers["location"] == f"{alice.root}/{task['id']}"
-        assert re.fullmatch(r'"\d+"', response.headers["etag"])
+        assert re.fullmatch(r'"\d+-[a-z0-9]{8}"', response.headers["etag"])
+        assert task["etag"] == response.headers["etag"]
         assert response.headers["content-type"] == "application/json"
         assert (await alice.get(response.headers["location"])).json() == task
         assert task | {"description": None, "status": "pending", "completed": False, "priority": "medium"} == task
@@ -168,7 +169,7 @@ class TestChange:
     async def test_what_is_absent_stays(self, alice: Caller, method: str) -> None:
         task = await alice.create("t", description="d", priority="high", due_date="2026-12-01", status="in_progress")
         changed = (await alice.request(method, f"/{task['id']}", json={"title": "new"})).json()
-        assert changed == task | {"title": "new", "updated_at": changed["updated_at"]}
+        assert changed == task | {name: changed[name] for name in ("updated_at", "etag")} | {"title": "new"}
         assert changed["updated_at"] > task["updated_at"]
 
     async def test_null_clears_what_may_be_empty(self, alice: Caller, method: str) -> None:

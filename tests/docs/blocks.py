@@ -13,6 +13,7 @@ FENCED = re.compile(r"^```(?P<language>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILIN
 VARYING = {
     "id": re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"),
     "time": re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"),
+    "tag": re.compile(r"\b\d+-[a-z0-9]{8}(?=\\?\")"),
     "version": re.compile(r"\b\d+(?:\.\d+)+\b(?!:)"),
 }
 """What differs from run to run. The same one at two places must be the same one in the answer as well."""
@@ -39,7 +40,7 @@ def blocks_of(page: str) -> list[Block]:
 
 
 def assert_shown(block: Block, output: str) -> None:
-    """`output` is what the block shows, but for ids, moments and versions."""
+    """`output` is what the block shows, but for ids, moments, tags and versions."""
     compare = {"json": _documents, "http": _response, "text": _lines}[block.language]
     shown, got = compare(block.text, output)
     assert _settled(got) == _settled(shown), f"{block} shows something else than\n{output}"

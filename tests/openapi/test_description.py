@@ -125,7 +125,9 @@ def contents() -> Iterator[tuple[str, Schema]]:
 
 def _without_read_only(body: Any) -> Any:
     if isinstance(body, list):
-        return [{key: value for key, value in item.items() if key not in {"user_id", "updated_at"}} for item in body]
+        return [
+            {key: value for key, value in item.items() if key not in {"user_id", "updated_at", "etag"}} for item in body
+        ]
     return body
 
 

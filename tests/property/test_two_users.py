@@ -22,7 +22,7 @@ from tests.support.model import PRIORITIES, SORT_KEYS, STATUSES, in_order, match
 from tests.support.pages import next_page
 from tests.support.problems import assert_problem
 from tests.support.routes import NOBODYS
-from tests.support.services import SURFACES, Service, SurfaceName
+from tests.support.services import SURFACES, Service, SurfaceName, number_of
 
 pytestmark = pytest.mark.slow
 
@@ -87,6 +87,7 @@ class User:
         self.trash: dict[str, Task] = {}
         self.tags: dict[str, int] = {}
         self.revision = 0
+        self._epoch: str | None = None
         self.copy: dict[str, Task] = {}
         self.token: str | None = None
         self.remembered: list[tuple[SurfaceName, str, Task, httpx.Response]] = []
@@ -99,6 +100,12 @@ class User:
         assert response.status_code < 500, response.text
         return response
 
+    def tag(self, number: int) -> str:
+        """The entity tag of a number; the epoch is the one of the user's list."""
+        if self._epoch is None:
+            self._epoch = self.call("token", "GET").headers["etag"].strip('"').partition("-")[2]
+        return f'"{number}-{self._epoch}"'
+
     def some(self, which: int, among: dict[str, Task] | None = None) -> str | None:
         """One of the user's ids, or none if there is none."""
         ids = list(self.live | self.trash if among is None else among)
@@ -109,11 +116,11 @@ class User:
         current = self.tags[task_id]
         value, passes = {
             "none": ("", True),
-            "current": (f'"{current}"', True),
-            "stale": (f'"{current - 1}"', False),
+            "current": (self.tag(current), True),
+            "stale": (self.tag(current - 1), False),
             "star": ("*", True),
-            "weak": (f'W/"{current}"', False),
-            "among others": (f'"999999", "{current}"', True),
+            "weak": (f"W/{self.tag(current)}", False),
+            "among others": (f'"999999", {self.tag(current)}', True),
         }[kind]
         return ({"If-Match": value} if value else {}), passes
 
@@ -131,7 +138,7 @@ class User:
             assert answer["completed_at"] is not None
         else:
             assert answer["completed_at"] == (before["completed_at"] if now else None)
-        assert answer == expected | {name: answer[name] for name in ("updated_at", "completed_at")}
+        assert answer == expected | {name: answer[name] for name in ("updated_at", "completed_at", "etag")}
         self.live[before["id"]] = answer
 
 
@@ -180,7 +187,7 @@ class TwoUsers(RuleBasedStateMachine):
 
     def _expect_created(self, user: User, body: Task, task: Task, tag: str) -> None:
         user.revision += 1
-        assert tag == f'"{user.revision}"'
+        assert tag == user.tag(user.revision)
         expected = {"user_id": user.name} | BLANK | predicted(BLANK, body)
         assert {name: task[name] for name in expected} == expected
         assert task["created_at"] == task["updated_at"]
@@ -210,14 +217,16 @@ class TwoUsers(RuleBasedStateMachine):
         if task_id is None:
             return
         tag = user.tags[task_id]
-        headers = {"none": {}, "current": {"If-None-Match": f'"{tag}"'}, "stale": {"If-None-Match": f'"{tag - 1}"'}}[
-            known
-        ]
+        headers = {
+            "none": {},
+            "current": {"If-None-Match": user.tag(tag)},
+            "stale": {"If-None-Match": user.tag(tag - 1)},
+        }[known]
         response = user.call(surface, "GET", f"/{task_id}", headers=headers)
         if task_id in user.trash:
             assert_problem(response, 404)
             return
-        assert response.headers["etag"] == f'"{tag}"'
+        assert response.headers["etag"] == user.tag(tag)
         if known == "current":
             assert (response.status_code, response.content) == (304, b"")
         else:
@@ -244,13 +253,13 @@ class TwoUsers(RuleBasedStateMachine):
             assert_problem(response, 404)
         elif not passes:
             assert_problem(response, 412)
-            assert response.headers["etag"] == f'"{user.tags[task_id]}"'
+            assert response.headers["etag"] == user.tag(user.tags[task_id])
         else:
             assert response.status_code == 200, response.text
             before = user.live[task_id]
             fields = {"completed": not before["completed"]} if body is None else body
             user.expect_changed(before, fields, response.json())
-            assert response.headers["etag"] == f'"{user.tags[task_id]}"'
+            assert response.headers["etag"] == user.tag(user.tags[task_id])
 
     @rule(who=WHO, surface=SURFACE, which=WHICH, permanent=st.sampled_from([None, "true", "false"]), tag=TAGS)
     def delete(self, who: int, surface: SurfaceName, which: int, permanent: str | None, tag: str) -> None:
@@ -291,7 +300,7 @@ class TwoUsers(RuleBasedStateMachine):
         else:
             assert response.status_code == 200
             self._expect_restored(user, task_id, response.json())
-            assert response.headers["etag"] == f'"{user.revision}"'
+            assert response.headers["etag"] == user.tag(user.revision)
 
     def _expect_restored(self, user: User, task_id: str, answer: Task) -> None:
         user.revision += 1
@@ -412,7 +421,7 @@ class TwoUsers(RuleBasedStateMachine):
             if kind == "update":
                 operation["data"] = rest[1]
                 if rest[2] == "current":
-                    operation["if_match"] = f'"{user.tags[task_id]}"'
+                    operation["if_match"] = user.tag(user.tags[task_id])
             elif kind == "delete":
                 operation["permanent"] = rest[1]
             operations.append(operation)
@@ -443,7 +452,7 @@ class TwoUsers(RuleBasedStateMachine):
             before = user.revision
             if kind == "create":
                 assert result["status"] == 201
-                self._expect_created(user, rest[0], result["task"], f'"{user.revision + 1}"')
+                self._expect_created(user, rest[0], result["task"], user.tag(user.revision + 1))
                 numbered.append(result["task"]["id"])
             elif kind == "delete":
                 assert result == {"status": 204}
@@ -479,7 +488,7 @@ class TwoUsers(RuleBasedStateMachine):
             tag = user.call("token", "GET", f"/{task_id}").headers["etag"]
         else:
             tag = user.call("token", "POST", f"/{task_id}/restore", headers={"If-Match": '"0"'}).headers["etag"]
-        user.tags[task_id] = int(tag.strip('"'))
+        user.tags[task_id] = number_of(tag)
         assert started < user.tags[task_id] <= user.revision
 
     @rule(who=WHO, surface=SURFACE)
@@ -487,7 +496,7 @@ class TwoUsers(RuleBasedStateMachine):
         user = self.users[who]
         response = user.call(surface, "DELETE", "?confirm=all")
         assert response.status_code == 200
-        assert sorted(response.json().values()) == sorted([len(user.live), len(user.trash)])
+        assert sorted(response.json().values()) == sorted([0, len(user.live), len(user.trash)])
         user.revision += len(user.live) + len(user.trash)
         user.live.clear()
         user.trash.clear()
@@ -502,7 +511,7 @@ class TwoUsers(RuleBasedStateMachine):
         for user in self.users:
             response = user.call("token", "GET")
             assert response.json() == in_order(user.live.values(), "created")
-            assert response.headers["etag"] == f'"{user.revision}"'
+            assert number_of(response.headers["etag"]) == user.revision
             same = user.call("path", "GET", headers={"If-None-Match": response.headers["etag"]})
             assert same.status_code == 304
 

@@ -24,7 +24,7 @@ from tests.support.wire import Wire
 JSON = {"Content-Type": "application/json"}
 TASK_FIELDS = {
     "id", "user_id", "title", "description", "status", "completed", "priority", "due_date", "created_at", "updated_at",
-    "completed_at",
+    "completed_at", "etag",
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from taskservice.database.statements import Statement
 from taskservice.tasks import read_statements, write_statements
 from taskservice.tasks.filters import CONDITIONS
 from taskservice.tasks.list_query import TOKEN_SURFACE, ListQuery, read_list_query, read_trash_query
-from taskservice.tasks.read_statements import Ownership
+from taskservice.tasks.list_tags import ListTags
 from taskservice.tasks.schemas import Cleared, TaskChange, TaskCreate, TaskImport
 from taskservice.tasks.store import TaskStore
 from taskservice.tasks.write_statements import Edit
@@ -61,6 +61,7 @@ async def assert_statements_keep_users_apart(alice: Caller, bob: Caller) -> None
         before = await stored(connection, bob)
         ids = [UUID(str(row["id"])) for row in before["tasks"]]
         await _reading(tasks, alice.user, bob.user, ids)
+        assert await ListTags(recorder).of(alice.user) != await ListTags(recorder).of(bob.user)
         await _writing(tasks, connection, Principal(alice.user, None, None), ids)
         assert await stored(connection, bob) == before
     modules = (read_statements, write_statements)
@@ -85,9 +86,9 @@ async def _reading(tasks: TaskStore, alice: str, bob: str, ids: list[UUID]) -> N
     assert (await tasks.changes(alice, 0, limit=100, deletions_after=0)).changes == []
     for task_id in ids:
         assert await tasks.get_owned(alice, task_id) is None
-    # These two answer whether an id is taken: nothing of the task but that it is not hers.
+    # This one answers whether an id is taken: nothing of the task but that it is not hers.
     assert await tasks.belongs_to_another(alice, ids[0])
-    assert await tasks.ownership(alice, ids) == dict.fromkeys(ids, Ownership.FOREIGN)
+    assert await tasks.existing(alice, ids) == {}
 
 
 async def _second_page(tasks: TaskStore, bob: str) -> ListQuery:
@@ -109,9 +110,12 @@ async def _writing(tasks: TaskStore, connection: Any, alice: Principal, ids: lis
             assert await tasks.edit(alice.user_id, edits) == {}
         assert await tasks.erase(alice.user_id, [Edit(id=task_id, from_trash=from_trash) for task_id in ids]) == {}
     planted = TaskImport(id=ids[0], title="mine", created_at=dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
+    [hers] = await tasks.create(alice, [planted])
+    assert (hers["id"], hers["title"]) == (ids[0], "mine")
     with pytest.raises(asyncpg.UniqueViolationError):
         await tasks.create(alice, [planted])
     [created] = await tasks.create(alice, [TaskCreate(title="hers")])
     owner = await connection.fetchval("SELECT user_id FROM tasks WHERE id = $1", created["id"])
     assert owner == alice.user_id
-    assert await tasks.erase_all(alice) == Cleared(1, 0)
+    assert await tasks.erase_some(alice, 1) == Cleared(1, 0, remaining=1)
+    assert await tasks.erase_some(alice, 2) == Cleared(1, 0)

@@ -30,6 +30,11 @@ SURFACES: tuple[SurfaceName, ...] = ("token", "path")
 Task = dict[str, Any]
 
 
+def number_of(tag: str) -> int:
+    """The place on the user's counter that a tag names."""
+    return int(tag.strip('"').partition("-")[0])
+
+
 class Caller:
     """A user with a sound token, calling one surface. Paths are relative to it; absolute ones are taken as they are."""
 
@@ -86,6 +91,10 @@ class Caller:
 
     async def titles(self, **params: Any) -> list[str]:
         return [task["title"] for task in await self.tasks(**params)]
+
+    async def epoch(self) -> str:
+        """The epoch in this user's tags."""
+        return (await self.get()).headers["etag"].strip('"').partition("-")[2]
 
     async def tag(self, task_id: str) -> str:
         return (await self.get(f"/{task_id}")).headers["etag"]

@@ -13,17 +13,17 @@ async def test_it_says_how_much_it_erased(alice: Caller) -> None:
     for task in tasks[:2]:
         await alice.delete(f"/{task['id']}")
     answer = await alice.delete("?confirm=all")
-    assert (answer.status_code, answer.json()) == (200, {"deleted": 3, "deleted_from_trash": 2})
+    assert (answer.status_code, answer.json()) == (200, {"deleted": 3, "deleted_from_trash": 2, "remaining": 0})
     assert await alice.tasks() == []
     assert (await alice.get("/trash")).json() == []
     for task in tasks:
         assert_problem(await alice.get(f"/{task['id']}"), 404)
         assert_problem(await alice.post(f"/{task['id']}/restore"), 404)
-    assert (await alice.delete("?confirm=all")).json() == {"deleted": 0, "deleted_from_trash": 0}
+    assert (await alice.delete("?confirm=all")).json() == {"deleted": 0, "deleted_from_trash": 0, "remaining": 0}
 
 
 async def test_somebody_who_never_wrote_has_nothing_to_erase(alice: Caller) -> None:
-    assert (await alice.delete("?confirm=all")).json() == {"deleted": 0, "deleted_from_trash": 0}
+    assert (await alice.delete("?confirm=all")).json() == {"deleted": 0, "deleted_from_trash": 0, "remaining": 0}
 
 
 @pytest.mark.parametrize(
@@ -106,5 +106,5 @@ async def test_a_task_that_is_created_while_it_waits_for_its_turn_is_erased_too(
             erasing = asyncio.create_task(alice.delete("?confirm=all"))
             await asyncio.sleep(0.3)
         await creating
-    assert (await erasing).json() == {"deleted": 2, "deleted_from_trash": 0}
+    assert (await erasing).json() == {"deleted": 2, "deleted_from_trash": 0, "remaining": 0}
     assert await alice.tasks() == []

@@ -44,7 +44,7 @@ class BatchController(Controller):
                     "one of each": {
                         "operations": [
                             {"op": "create", "data": {"title": "Buy milk"}},
-                            {"op": "update", "id": ID, "data": {"priority": "high"}, "if_match": '"7"'},
+                            {"op": "update", "id": ID, "data": {"priority": "high"}, "if_match": '"7-k3f9q2x1"'},
                             {"op": "complete", "id": ID},
                             {"op": "delete", "id": ID, "permanent": False},
                             {"op": "restore", "id": OTHER_ID},
@@ -52,7 +52,7 @@ class BatchController(Controller):
                     },
                 }
             ),
-            example={"results": [{"status": 201, "task": TASK, "etag": '"1"'}, {"status": 204}]},
+            example={"results": [{"status": 201, "task": TASK, "etag": '"1-k3f9q2x1"'}, {"status": 204}]},
         ),
     )
     async def run_batch(

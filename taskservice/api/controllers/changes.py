@@ -22,7 +22,7 @@ class ChangesController(Controller):
             query=("since", "limit"),
             example={
                 "changes": [
-                    {"type": "upsert", "task": TASK, "etag": '"7"'},
+                    {"type": "upsert", "task": TASK, "etag": '"7-k3f9q2x1"'},
                     {"type": "delete", "id": OTHER_ID, "deleted_at": "2026-11-21T08:00:00.000000Z"},
                 ],
                 "next": "8",

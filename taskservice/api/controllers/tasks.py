@@ -16,9 +16,11 @@ from taskservice.api.json_body import MERGE_PATCH
 from taskservice.api.parameters import IdempotencyKeyHeader, IfMatch, IfNoneMatch, TaskId
 from taskservice.api.request import TaskRequest, may_take_merge_patch, takes_json, takes_merge_patch
 from taskservice.api.responses import Answer, Header, etag_header, task_answer
+from taskservice.tasks.erase_all import erase_all
 from taskservice.tasks.list_query import PARAMETERS, ListQuery, read_list_query
 from taskservice.tasks.schemas import Cleared, Completion, Task, TaskChange, TaskCreate, task_from
 from taskservice.tasks.store import Page, TaskStore
+from taskservice.tasks.tags import row_tag
 from taskservice.tasks.validation import Invalid
 
 CHANGED: Final = "The task as it is now."
@@ -49,13 +51,13 @@ class TaskController(Controller):
         known = read_if_none_match(request, if_none_match)
         query = read_list_query(request.scope["query_string"], request.surface, service.cursor_key, request.errors)
         if known is not None and not query.follows_clock:
-            revision = await service.counters.of(owner)
-            if known.includes(revision):
-                return Answer.not_modified(revision)
+            tag = await service.list_tags.of(owner)
+            if known.includes(tag):
+                return Answer.not_modified(tag)
         page = await service.tasks.page(owner, query)
         headers = next_page(request, query, page)
         if not query.follows_clock:
-            headers += (etag_header(page.revision),)
+            headers += (etag_header(page.tag),)
         return Answer([task_from(owner, row) for row in page.rows], 200, *headers)
 
     @post(
@@ -105,17 +107,18 @@ class TaskController(Controller):
         status_code=200,
         summary="Erase everything",
         response_description="How much was erased.",
-        operation_class=described(query=("confirm",), example={"deleted": 12, "deleted_from_trash": 3}),
+        operation_class=described(query=("confirm",), example={"deleted": 12, "deleted_from_trash": 3, "remaining": 0}),
     )
     async def delete_all_tasks(self, request: TaskRequest) -> Answer[Cleared]:
-        """All tasks of the user, the trash included, for good. There is no way back."""
+        """All tasks of the user, the trash included, for good. There is no way back.
+
+        `remaining` says how many are left where there were too many for one request: repeat it until it is 0.
+        """
         if request.query("confirm").get("confirm") != ["all"]:
             message = "must be confirmed with confirm=all: every task is erased for good, the trash included"
             request.note(Invalid("one_of", message, allowed=("all",)), "confirm", "query")
         request.refuse()
-        service = request.service
-        async with service.pool.transaction(writer=request.owner) as transaction:
-            return Answer(await service.tasks.within(transaction).erase_all(request.user))
+        return Answer(await erase_all(request.service.pool, request.service.tasks, request.user))
 
     @get(
         "/{task_id:str}",
@@ -132,8 +135,9 @@ class TaskController(Controller):
         row = await request.service.tasks.get_owned(request.owner, wanted)
         if row is None:
             raise await missing(request, wanted)
-        if known is not None and known.includes(row["revision"]):
-            return Answer.not_modified(row["revision"])
+        tag = row_tag(row)
+        if known is not None and known.includes(tag):
+            return Answer.not_modified(tag)
         return task_answer(request, row)
 
     @put(

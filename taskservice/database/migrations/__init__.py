@@ -3,6 +3,6 @@
 from pathlib import Path
 from typing import Final
 
-HEAD: Final = "0001"
 DIRECTORY: Final = Path(__file__).parent
+HEAD: Final = max(path.name.partition("_")[0] for path in (DIRECTORY / "versions").glob("[0-9]*_*.py"))
 VERSION_TABLE: Final = "taskservice_schema"

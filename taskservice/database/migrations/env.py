@@ -1,6 +1,7 @@
 """Runs migrations: each in a transaction, one starter at a time, never waiting long for a lock that requests hold."""
 
 import asyncio
+import time
 from typing import Any, cast
 
 from alembic import context
@@ -12,6 +13,9 @@ from taskservice.tasks.models import Table
 
 LOCK_KEY = 7_305_120_118
 """Any number, as long as every starter of this service takes the same."""
+
+WAIT_SECONDS = 60
+"""How long a starter waits for another one."""
 
 config: Any = context.config
 
@@ -26,9 +30,7 @@ def run(connection: Connection) -> None:
         transaction_per_migration=True,
         include_object=_is_ours,
     )
-    # Held by the session: the migrations below are several transactions.
-    connection.execute(text("SET lock_timeout = '60s'"))
-    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK_KEY})
+    _wait_for_other_starters(connection)
     connection.execute(text("SET lock_timeout = '4s'"))
     connection.execute(text("SET statement_timeout = '300s'"))
     connection.commit()
@@ -39,6 +41,20 @@ def run(connection: Connection) -> None:
         connection.rollback()
         connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK_KEY})
         connection.commit()
+
+
+def _wait_for_other_starters(connection: Connection) -> None:
+    """Take the lock of the session: the migrations are several transactions.
+
+    It is asked for again and again, because a transaction that waits for it would hold up an index that another starter
+    builds concurrently, for ever.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK_KEY}).scalar():
+        connection.rollback()
+        if time.monotonic() > deadline:
+            raise TimeoutError("another process has been migrating the schema for a minute")
+        time.sleep(0.1)
 
 
 def _is_ours(_object: Any, name: str | None, kind: str, reflected: bool, _compare_to: Any) -> bool:

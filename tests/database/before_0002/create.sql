@@ -1,0 +1,9 @@
+WITH incoming AS 
+(SELECT anon_3.position AS position, anon_3.id AS id, anon_3.title AS title, anon_3.description AS description, anon_3.status AS status, anon_3.priority AS priority, anon_3.due_date AS due_date, anon_3.due_all_day AS due_all_day, anon_3.created_at AS created_at, anon_3.completed_at AS completed_at 
+FROM json_to_recordset($2::JSON) AS anon_3(position INTEGER, id UUID, title TEXT, description TEXT, status TEXT, priority TEXT, due_date TIMESTAMP WITH TIME ZONE, due_all_day BOOLEAN, created_at TIMESTAMP WITH TIME ZONE, completed_at TIMESTAMP WITH TIME ZONE)), 
+owner AS 
+(INSERT INTO users (id, email, name, revision) SELECT $3::VARCHAR AS anon_4, $4::VARCHAR AS anon_5, $5::VARCHAR AS anon_6, (SELECT count(*) AS count_1 
+FROM incoming) AS anon_7 ON CONFLICT (id) DO UPDATE SET email = coalesce(excluded.email, users.email), name = coalesce(excluded.name, users.name), revision = (users.revision + excluded.revision) RETURNING users.id, users.revision - (SELECT count(*) AS count_1 
+FROM incoming) AS before, clock_timestamp() AS at)
+ INSERT INTO tasks (id, user_id, title, description, status, priority, due_date, due_all_day, created_at, updated_at, completed_at, revision) SELECT incoming.id, owner.id AS id_1, incoming.title, incoming.description, incoming.status, incoming.priority, incoming.due_date, incoming.due_all_day, coalesce(incoming.created_at, owner.at) AS coalesce_1, greatest(owner.at, coalesce(incoming.created_at, owner.at)) AS greatest_1, CASE WHEN (incoming.status = $1::VARCHAR) THEN coalesce(incoming.completed_at, owner.at) END AS anon_1, owner.before + incoming.position AS anon_2 
+FROM incoming JOIN owner ON true RETURNING tasks.id, tasks.title, tasks.description, tasks.status, tasks.priority, tasks.due_date, tasks.due_all_day, tasks.created_at, tasks.updated_at, tasks.completed_at, tasks.deleted_at, tasks.revision
