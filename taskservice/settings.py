@@ -50,6 +50,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     database_pooler: Pooler
     database_connections: int
     database_deadline: float
+    database_schema: str | None
     migrate: bool
     secrets: tuple[str, ...]
     better_auth_url: str | None
@@ -198,6 +199,12 @@ def _table_name(text: str) -> str:
     return text
 
 
+def _schema_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", text) or text.startswith("pg_"):
+        raise ValueError("must be lower-case letters, digits and underscores, and not begin with pg_")
+    return text
+
+
 SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("DATABASE_URL", str, None, "PostgreSQL, in any form that Neon, Heroku or Supabase prints. "
             "Neither this nor `NEON_DB_URL`: an embedded PostgreSQL in the data directory."),
@@ -218,6 +225,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("TASKSERVICE_DATABASE_CONNECTIONS", _number(1, 1000), "10", "Connections per worker, at most.", "1..1000"),
     Setting("TASKSERVICE_DATABASE_DEADLINE", _seconds, "5", "Seconds after which a request that waits for the database "
             "is answered 503.", "0.5..300"),
+    Setting("TASKSERVICE_DATABASE_SCHEMA", _schema_name, None, "The schema that the tables are in, created at start. "
+            "For a database in which another application has a table `users` or `tasks`. Unset: the first one of the "
+            "user's search path, usually `public`."),
     Setting("TASKSERVICE_MIGRATE", _flag, "true", "Create and migrate the schema at start.", "`true`, `false`"),
     Setting("TASKSERVICE_JWT_ISSUER", str, None, "The `iss` that tokens must carry. Unset: the origin of "
             "`BETTER_AUTH_URL` for JWKS tokens, unchecked for HS256 ones."),

@@ -5,6 +5,7 @@ Runs beside the service, for as long as it takes: a database that is away at sta
 
 import asyncio
 import logging
+import mmap
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
@@ -12,6 +13,7 @@ from typing import Any, Final
 from advanced_alchemy.config.asyncio import AlembicAsyncConfig, SQLAlchemyAsyncConfig
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from taskservice.database.checks import tables_in_the_way, too_few_connections, wrong_schema
 from taskservice.database.failures import Failure, classify, describe
 from taskservice.database.migrations import DIRECTORY, HEAD, VERSION_TABLE
 from taskservice.database.pool import Pool
@@ -51,6 +53,8 @@ class BringUp:
         self._said: str | None = None
         self._newer: str | None = None
         self._migrating: tuple[str | None] | None = None
+        self._connections_checked = mmap.mmap(-1, 1)
+        """Shared by the workers, which are forked later: one of them says it for all."""
         self._wanted = asyncio.Event()
         pool.on_schema_gone = self._wanted.set
         self.trouble: str | None = "starting"
@@ -74,6 +78,7 @@ class BringUp:
                 if await self._server.is_behind_unknown_pooler(connection):
                     continue
                 await self._look(connection)
+                await self._check_connections(connection)
             except Exception as error:  # noqa: BLE001 (whatever is in the way, it is said and tried again)
                 self._say(error)
             else:
@@ -85,6 +90,8 @@ class BringUp:
             await asyncio.sleep(PAUSE)
 
     async def _look(self, connection: Connection) -> None:
+        if self._server.schema is not None:
+            await self._enter_schema(connection, self._server.schema)
         found = await schema_version(connection)
         if found is not None and found > HEAD:
             if found != self._newer:
@@ -96,12 +103,30 @@ class BringUp:
                     f"the schema is at {found or 'nothing'}, wanted is {HEAD}: run `litestar database upgrade` "
                     "(TASKSERVICE_MIGRATE is false)"
                 )
+            if found is None and (clash := await tables_in_the_way(connection)):
+                raise SchemaMissing(clash)
             if self._migrating != (found,):
                 self._migrating = (found,)
                 log.info("migrating the schema from %s to %s", found or "nothing", HEAD)
             await asyncio.to_thread(upgrade, self._migrations)
         if self._check is not None:
             await self._check(connection)
+
+    async def _enter_schema(self, connection: Connection, wanted: str) -> None:
+        if self._migrate and not self._server.is_pooled:
+            await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{wanted}"')
+        if wrong := await wrong_schema(connection, wanted):
+            raise SchemaMissing(wrong)
+
+    async def _check_connections(self, connection: Connection) -> None:
+        if self._connections_checked[0]:
+            return
+        self._connections_checked[0] = 1
+        warning = await too_few_connections(
+            connection, workers=self._server.workers, each=self._pool.size, pooled=self._server.is_pooled
+        )
+        if warning:
+            log.warning("%s", warning)
 
     def _say(self, error: Exception) -> None:
         """Each trouble once, not twice a second."""
@@ -117,7 +142,9 @@ class BringUp:
 
 async def schema_version(connection: Connection) -> str | None:
     """The revision that the database is at; None for an empty one. Raises what asyncpg raises."""
-    if await connection.fetchval("SELECT to_regclass($1)", VERSION_TABLE) is None:
+    # In the first schema of the search path: a table of the same name in another one belongs to another installation.
+    name = await connection.fetchval("SELECT to_regclass(quote_ident(current_schema()) || '.' || $1)", VERSION_TABLE)
+    if name is None:
         return None
     version: str | None = await connection.fetchval(f"SELECT max(version_num) FROM {VERSION_TABLE}")  # noqa: S608
     return version
@@ -133,7 +160,9 @@ def migrations_config(server: DatabaseServer) -> SQLAlchemyAsyncConfig:
                 "DATABASE_DIRECT_URL: set it; migrations cannot run through a transaction-mode pooler, and the "
                 "database behind this one is not known"
             )
-        return new_engine(partial(open_connection, direct))
+        # Not `public` as well: the tables of another installation there would pass for those of this one.
+        session = {"search_path": f'"{server.schema}"'} if server.schema else {}
+        return new_engine(partial(open_connection, direct, session))
 
     return SQLAlchemyAsyncConfig(
         connection_string="postgresql+asyncpg://",

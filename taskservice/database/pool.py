@@ -46,6 +46,7 @@ class Pool:
         self._turns = Turns()
         self._margin = margin(deadline)
         self._late = server_limit(deadline) + self._margin / 2
+        self.size: Final = size
         self.deadline: Final = deadline
         self.serving = False
         """Set once the schema has been checked; until then requests are refused at once."""

@@ -50,10 +50,16 @@ class DatabaseServer:
         self._given = settings.database
         self._embedded: Any = None
         self._starting = asyncio.Lock()
+        self.workers = 1
+        """How many processes serve; each has a pool of its own."""
 
     @property
     def is_embedded(self) -> bool:
         return self._given is None
+
+    @property
+    def is_pooled(self) -> bool:
+        return self._given is not None and self._given.pooled
 
     @property
     def sleeps(self) -> bool:
@@ -133,7 +139,14 @@ class DatabaseServer:
             "lock_timeout": milliseconds,
             "idle_in_transaction_session_timeout": str(int(deadline * 2000)),
             "timezone": "UTC",
+            # In `public` stands the users table of Better Auth.
+            **({"search_path": f'"{self.schema}", public'} if self.schema else {}),
         }
+
+    @property
+    def schema(self) -> str | None:
+        """The schema that the tables are in, if a setting names one."""
+        return self._settings.database_schema
 
     async def _open(self, target: ConnectionTarget, timeout: float) -> Any:  # noqa: ASYNC109
         return await open_connection(target, self.session(), timeout)

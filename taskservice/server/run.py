@@ -78,6 +78,7 @@ def run(  # noqa: PLR0913 (the options of a command)
     }
     with _listening(host, port, fd, uds) as (listener, address), _database(database):
         _raise_file_limit()
+        database.workers = workers
         announce(settings, database, address.replace("http:", "https:") if ssl_certfile else address, workers)
         if reload or reload_dirs:
             watched = list(reload_dirs or [str(Path(taskservice.__file__).parent)])

@@ -122,6 +122,7 @@ BAD = {
     "TASKSERVICE_DATABASE_POOLER": ["yes", "True"],
     "TASKSERVICE_DATABASE_CONNECTIONS": ["0", "1001", "ten", "1.5", "-1", "٣"],
     "TASKSERVICE_DATABASE_DEADLINE": ["0", "0.4", "301", "1e3", "nan", "inf", "5s"],
+    "TASKSERVICE_DATABASE_SCHEMA": ['a"b', "Mixed", "pg_own", "x" * 64, "a.b"],
     "TASKSERVICE_MIGRATE": ["on", "2", "maybe"],
     "TASKSERVICE_METRICS": ["enabled"],
     "TASKSERVICE_DRAIN_SECONDS": ["-1", "601", "1m"],
