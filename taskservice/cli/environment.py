@@ -21,6 +21,9 @@ def prepare_environment() -> None:
     with contextlib.suppress(ValueError):
         for name, value in read_dotenv(Path()).items():
             _set_default(name, value)
+    # What most platforms set. It counts where LITESTAR_PORT is not given, and wins over litestar.toml.
+    if os.environ.get("PORT", "").strip():
+        _set_default("LITESTAR_PORT", os.environ["PORT"])
     server: Any = {}
     with contextlib.suppress(ValueError):
         server = read_toml(Path()).get("litestar")
@@ -37,7 +40,7 @@ def _check_what_litestar_reads() -> None:
     """Litestar reads these by itself, and answers with a traceback if they make no sense."""
     problems = []
     if not _is_port(os.environ.get("LITESTAR_PORT", "0")):
-        problems.append("LITESTAR_PORT, or port in litestar.toml: must be a whole number up to 65535")
+        problems.append("LITESTAR_PORT, PORT, or port in litestar.toml: must be a whole number up to 65535")
     if os.environ.get("LITESTAR_APP", APP) != APP and not _is_there(os.environ["LITESTAR_APP"]):
         problems.append(f"LITESTAR_APP, or app in litestar.toml: there is no such application; ours is {APP}")
     if problems:

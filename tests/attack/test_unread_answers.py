@@ -21,7 +21,7 @@ LARGEST_ASSET = "scalar.standalone.js"
 MIB = 1 << 20
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def program() -> AsyncIterator[Program]:
     async with running_program() as program:
         yield program
