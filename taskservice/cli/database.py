@@ -1,15 +1,19 @@
-"""`litestar database …`: advanced-alchemy's commands over our migrations.
+"""`litestar database …`: advanced-alchemy's commands over our migrations, and `new-epoch`.
 
 Its own plugin would also put a session, its dependencies and a hook into every request; requests need none of them.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import rich_click as click
 from advanced_alchemy.config.asyncio import SQLAlchemyAsyncConfig
 from click import ClickException, Command, Context, Group
 
 from taskservice.database.bring_up import SchemaMissing
 from taskservice.database.failures import classify, describe
+
+if TYPE_CHECKING:
+    from taskservice.settings import Settings
 
 
 class DatabaseGroup(Group):
@@ -41,10 +45,41 @@ class DatabaseGroup(Group):
 
             group: Any = self
             add_migration_commands(group)
+            self.add_command(new_epoch)
 
 
 def add_database_commands(cli: Group, config: SQLAlchemyAsyncConfig) -> None:
     @cli.group(cls=DatabaseGroup, name="database")
     def database(ctx: Context) -> None:
-        """Create, migrate and check the schema."""
+        """Create, migrate and check the schema; `new-epoch` after a restore."""
         ctx.obj = {"app": ctx.obj, "configs": [config]}
+
+
+@click.command(name="new-epoch")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def new_epoch(yes: bool) -> None:
+    """Make the tags and tokens that clients hold invalid. Run it after every restore from a backup.
+
+    No task changes. A request with an old If-None-Match gets the full answer, an edit with an old If-Match is refused
+    with 412, and a reader of the change feed with an old token gets 410 and starts with a full copy.
+    """
+    from taskservice.cli.operation import counted, run_or_give_up, settings_or_give_up  # noqa: PLC0415 (see the package)
+
+    settings = settings_or_give_up()
+    if not yes:
+        click.confirm("Every client will have to read its tasks anew. Go on?", abort=True)
+    renewed = run_or_give_up("the epochs cannot be renewed", _renew_epochs(settings))
+    click.echo(f"Renewed the epoch of {counted(renewed, 'user')}. What clients see now:")
+    click.echo("  an old If-None-Match gets the full answer, once;")
+    click.echo("  an old If-Match is refused with 412: read the task, then edit it again;")
+    click.echo("  an old token of the change feed is refused with 410: start with a full copy.")
+
+
+async def _renew_epochs(settings: "Settings") -> int:
+    from taskservice.cli.operation import pool_of  # noqa: PLC0415 (see the package)
+    from taskservice.database.session import sessions_of  # noqa: PLC0415
+    from taskservice.tasks import maintenance  # noqa: PLC0415
+    from taskservice.tasks.epochs import new_epochs  # noqa: PLC0415
+
+    async with pool_of(settings) as pool, sessions_of(pool, seconds=maintenance.SECONDS)() as session:
+        return await new_epochs(session)

@@ -66,3 +66,24 @@ def test_what_cannot_be_migrated_is_said_in_words(operator: Operator, environmen
     assert outcome.code == 1
     assert said in " ".join(outcome.refused())
     assert "hunter2" not in outcome.said
+
+
+async def test_a_new_epoch_asks_first_and_says_what_clients_will_see(operator: Operator, services: Services) -> None:
+    service = services.start(database_url=operator.environment["DATABASE_URL"])
+    alice = service.user("alice")
+    task = await alice.create()
+    tag = (await alice.get(f"/{task['id']}")).headers["ETag"]
+    asked = operator.litestar("database", "new-epoch")
+    assert asked.code == 1
+    assert "Every client will have to read its tasks anew" in "".join(asked.refused())
+    assert (await alice.get(f"/{task['id']}")).headers["ETag"] == tag
+    renewed = operator.litestar("database", "new-epoch", "--yes")
+    assert (renewed.code, renewed.err) == (0, "")
+    assert renewed.out.startswith("Renewed the epoch of 1 user.")
+    for said in ("If-None-Match", "412", "410"):
+        assert said in renewed.out
+    answer = await alice.get(f"/{task['id']}")
+    assert answer.headers["ETag"] != tag
+    assert answer.json()["updated_at"] == task["updated_at"]
+    await service.hang_up()
+    service.stop()

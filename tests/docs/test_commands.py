@@ -27,6 +27,7 @@ SESSIONS = [["README.md"], ["docs/quickstart.md", "docs/errors.md", "docs/transf
 RUN_BY = {
     ("docs/better-auth.md", "ts"): "tests/e2e/better_auth/test_recipes.py",
     ("docs/frontend.md", "ts"): "tests/browser/test_frontend.py",
+    ("docs/operations/backup.md", "sh"): "tests/docs/test_backup_page.py",
     ("docs/operations/purge.md", "sh"): "tests/docs/test_purge_page.py",
     ("docs/operations/purge.md", "text"): "tests/docs/test_purge_page.py",
     ("docs/operations/paas.md", "procfile"): "tests/web/test_paas.py",
