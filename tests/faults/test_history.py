@@ -4,10 +4,13 @@ import pytest
 
 from bench.reliability.database import KillablePostgres
 from bench.reliability.history.run import run_history
+from tests.support import needs
 
 
 @pytest.mark.slow
 async def test_every_answer_fits_into_the_order_of_the_writes(postgres: KillablePostgres) -> None:
+    needs.program("pgbouncer")
+    needs.program("faketime")
     outcome = await run_history(postgres, seconds=80, faults=6)
     assert not outcome.violations, "\n".join(outcome.violations)
     assert sum(outcome.faults.values()) == 6

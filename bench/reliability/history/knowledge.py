@@ -17,7 +17,7 @@ from bench.reliability.history.record import Call, History, Task, Version
 from bench.reliability.history.times import Times
 from bench.reliability.history.violations import Violation
 
-LATE: Final = 15.0
+LATE: Final = 10.0
 """How long after its answer, a lost one or a 5xx, a write may still happen."""
 WIDEST_GAP: Final = 200
 NEVER: Final = 1 << 62
@@ -69,6 +69,7 @@ class Knowledge:
         """The tasks that each blank may be of; None: any that was there."""
         self._explain_the_rest()
         self._chain()
+        self._narrow_blanks()
 
     def wrong(self, rule: str, message: str, *calls: Call) -> None:
         self.violations.append(Violation(rule, self.user, message, tuple(call.number for call in calls)))
@@ -266,6 +267,20 @@ class Knowledge:
             if numbers:
                 self.superseded[numbers[-1]] = number
             numbers.append(number)
+
+    def _narrow_blanks(self) -> None:
+        """A whole list that shows a task in an older version than a blank says that the blank is not that task's."""
+        for call in self.calls:
+            whole = call.kind == "list" and call.succeeded and not call.asked.keys() & {"limit", "status"}
+            if not whole or not self.blanks:
+                continue
+            numbers = {version.id: self.number_of(version) or NEVER for version in self.shown(call)}
+            for blank in self.blanks[: bisect.bisect_right(self.blanks, call.tag or 0)]:
+                tasks = self._may_be_of[blank]
+                shown_older = {task for task in tasks if task is not None and numbers.get(task, NEVER) < blank}
+                if shown_older and shown_older == tasks:
+                    self.wrong("no lost write", f"the change {blank} of {shown_older} is not in the list", call)
+                tasks -= shown_older
 
     def followed_at(self, number: int) -> int:
         return self.superseded.get(number, NEVER)
