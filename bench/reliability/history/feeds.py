@@ -30,7 +30,7 @@ def check_feeds(known: Knowledge) -> None:
 
 def _unheard(known: Knowledge, call: Call, pages: dict[int, Call]) -> int:
     """Deletions up to this number need not be told: a first copy never held those tasks."""
-    if call.since is None:
+    if not call.since:  # nor one that was empty
         return NEVER
     if call.first_page is None:
         return 0
