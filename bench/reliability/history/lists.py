@@ -110,6 +110,6 @@ def _after(ordered: list[Task], last: Task, words: list[str]) -> list[Task]:
     """What follows the place where the last task of the page before stood, wherever that task is now."""
 
     def follows(task: Task) -> bool:
-        return in_order([task, last], words)[0] is last
+        return task is not last and in_order([task, last], words)[0] is last
 
     return [task for task in ordered if follows(task)]
