@@ -29,23 +29,43 @@ def add(history: History, call: Call) -> None:
 
 
 def dropped_change(history: History) -> None:
-    call = next(call for call in _pages(history) if isinstance(call.entries[0], int))
-    del call.entries[0]
+    call, place = _told_at_the_end(history, removed=False)
+    del call.entries[place]
 
 
 def untold_deletion(history: History) -> None:
-    call = next(
-        call
-        for call in _pages(history)
-        if call.first_page is None and call.since is not None and isinstance(call.entries[0], str)
-    )
-    del call.entries[0]
+    call, place = _told_at_the_end(history, removed=True)
+    del call.entries[place]
 
 
-def _pages(history: History) -> Iterator[Call]:
-    """Late ones, with more than one change."""
-    half = len(history.calls) // 2
-    return (call for call in history.calls[half:] if call.kind == "changes" and len(call.entries) > 1)
+def _told_at_the_end(history: History, *, removed: bool) -> tuple[Call, int]:
+    """Where a page tells the last change of a task. Other pages tell it as well, so that its number stays known."""
+    for known in knowledge(history):
+        pages = [call for call in known.calls if call.kind == "changes" and call.since and call.first_page is None]
+        told: dict[str, list[tuple[Call, int]]] = {}
+        for call in pages:
+            for place, entry in enumerate(call.entries):
+                task = entry if isinstance(entry, str) else history.versions[entry].id
+                last = known.steps[known.of_task[task][-1]] if task in known.of_task else None
+                if (
+                    last is not None
+                    and last.removes == isinstance(entry, str) == removed
+                    and (call.since or 0) < last.number <= (call.next or 0)
+                    and not known.may_have_changed(task, 0, NEVER)
+                ):
+                    told.setdefault(task, []).append((call, place))
+        for task, places in told.items():
+            if len(places) > 3 and (
+                removed or known.number_of(history.versions[_version(places[-1])]) == known.of_task[task][-1]
+            ):
+                return places[-1]
+    raise LookupError
+
+
+def _version(told: tuple[Call, int]) -> int:
+    entry = told[0].entries[told[1]]
+    assert isinstance(entry, int)
+    return entry
 
 
 def stale_304(history: History) -> None:
