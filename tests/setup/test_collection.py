@@ -1,8 +1,8 @@
-"""Collecting the tests takes Python and this repository, and nothing else of the machine."""
+"""Collecting the tests takes Python and this repository, nothing else of the machine, and gives the same each time."""
 
-import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -28,16 +28,42 @@ sys.addaudithook(refuse)
 """
 
 
-def test_nothing_fails_at_collection_where_there_is_only_python(tmp_path: Path) -> None:
-    (tmp_path / "guard.py").write_text(GUARD)
-    (tmp_path / "python").symlink_to(sys.executable)
-    collecting = subprocess.run(
+def collecting(directory: Path, *, seed: int) -> "subprocess.Popen[str]":
+    """Collects every test, with no program but Python at hand."""
+    (directory / "guard.py").write_text(GUARD)
+    (directory / "python").symlink_to(sys.executable)
+    return subprocess.Popen(
         [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "-p", "guard", "-p", "no:cacheprovider"],
         cwd=ROOT,
-        env={"PATH": str(tmp_path), "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path), "LANG": "C.UTF-8"},
-        capture_output=True,
+        env={
+            "PATH": str(directory),
+            "PYTHONPATH": str(directory),
+            "PYTHONHASHSEED": str(seed),
+            "HOME": str(directory),
+            "LANG": "C.UTF-8",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        check=False,
-        timeout=120,
     )
-    assert collecting.returncode == os.EX_OK, collecting.stdout[-4000:] + collecting.stderr
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
+    """What two processes collect, a second apart: the ids of the tests."""
+    processes = []
+    for seed in (1, 2):
+        processes.append(collecting(tmp_path_factory.mktemp("collection"), seed=seed))
+        time.sleep(1.1)
+    outputs = [process.communicate(timeout=240)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs[0][-4000:]
+    return [[line for line in output.splitlines() if "::" in line] for output in outputs]
+
+
+def test_nothing_fails_at_collection_where_there_is_only_python(collected: list[list[str]]) -> None:
+    assert len(collected[0]) > 4000
+
+
+def test_workers_that_run_the_tests_in_parallel_collect_the_same_ones(collected: list[list[str]]) -> None:
+    """An id that holds the time, or the order of a set, differs from process to process."""
+    assert collected[0] == collected[1]

@@ -19,8 +19,6 @@ from bench.processes import free_port
 from taskservice.database.embedded import NEW_CLUSTERS_ARE
 from taskservice.database.programs import binaries_of
 
-BINARIES = binaries_of(NEW_CLUSTERS_ARE)
-
 
 class Server:
     """One of the two. Listens on loopback and lets everybody in."""
@@ -34,7 +32,7 @@ class Server:
 
     def run(self, program: str, *arguments: str | Path) -> None:
         subprocess.run(
-            [BINARIES / program, *arguments],
+            [binaries_of(NEW_CLUSTERS_ARE) / program, *arguments],
             check=True,
             stdout=subprocess.DEVNULL,
             cwd=self.data.parent,
@@ -47,7 +45,11 @@ class Server:
             options += ["-c", setting]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [BINARIES / "postgres", "-D", self.data, *options], stdout=log, stderr=log, cwd="/", **self._run_as
+                [binaries_of(NEW_CLUSTERS_ARE) / "postgres", "-D", self.data, *options],
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                **self._run_as,
             )
         while True:
             assert self._process.poll() is None, self._log.read_text()
