@@ -38,9 +38,11 @@ def run(connection: Connection) -> None:
         with context.begin_transaction():
             context.run_migrations()
     finally:
-        connection.rollback()
-        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK_KEY})
-        connection.commit()
+        # A connection that broke has lost the lock with it.
+        if not connection.invalidated:
+            connection.rollback()
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK_KEY})
+            connection.commit()
 
 
 def _wait_for_other_starters(connection: Connection) -> None:

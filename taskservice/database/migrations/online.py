@@ -1,15 +1,17 @@
 """Steps of a migration that runs while requests are served.
 
 Each step commits on its own and may run again: a migration that broke off goes on at its next start. Use them within
-`op.get_context().autocommit_block()`.
+`steps()`.
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from alembic import context, op
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 LOCK_MILLISECONDS: Final = 200
 """How long requests may queue behind a step that waits for its lock."""
@@ -17,6 +19,24 @@ PAUSE_SECONDS: Final = 0.3
 ATTEMPTS: Final = 200
 
 _LOCK_NOT_AVAILABLE: Final = "55P03"
+
+
+@contextmanager
+def steps() -> Iterator[None]:
+    """Every statement within commits on its own."""
+    broken: DBAPIError | None = None
+    try:
+        with op.get_context().autocommit_block():
+            try:
+                yield
+            except DBAPIError as error:
+                broken = error
+                raise
+    except PendingRollbackError:
+        # Alembic cannot tidy up a connection that broke, and its own error would hide why.
+        if broken is None:
+            raise
+        raise broken from None
 
 
 def briefly(statement: str, **values: Any) -> Any:

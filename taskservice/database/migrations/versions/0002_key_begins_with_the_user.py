@@ -5,7 +5,7 @@ Runs while requests are served, those of the previous release too.
 
 from alembic import context, op
 
-from taskservice.database.migrations.online import briefly, create_index, in_the_background, primary_key
+from taskservice.database.migrations.online import briefly, create_index, in_the_background, primary_key, steps
 
 revision = "0002"
 down_revision = "0001"
@@ -17,14 +17,14 @@ BATCH = 1000
 
 
 def upgrade() -> None:
-    with op.get_context().autocommit_block():
+    with steps():
         _add_epoch()
         create_index("ix_tasks_id", "tasks (id)")
         _change_key("(user_id, id)")
 
 
 def downgrade() -> None:
-    with op.get_context().autocommit_block():
+    with steps():
         # Fails, and changes nothing, if two users have taken the same id meanwhile.
         _change_key("(id)")
         in_the_background("DROP INDEX CONCURRENTLY IF EXISTS ix_tasks_id")
