@@ -60,6 +60,8 @@ class Body(Struct, frozen=True):
     required: bool = True
     list_of: type[Struct] | None = None
     """Where the handler reads the body itself, so that Litestar does not know its type."""
+    texts: Mapping[str, str] = {}
+    """An example for each further media type, whose bodies are plain text."""
 
 
 class Said(Struct, frozen=True, kw_only=True):

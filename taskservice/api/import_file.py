@@ -12,8 +12,10 @@ from taskservice import rules
 from taskservice.api.json_body import decode_element, malformed, parse_json
 from taskservice.api.request import TaskRequest
 from taskservice.problems import MalformedBody
+from taskservice.tasks import csv_file
 from taskservice.tasks.importing import ImportReader
 from taskservice.tasks.schemas import TaskImport
+from taskservice.tasks.validation import Invalid
 
 TURN_SECONDS: Final = 0.005
 """How long an import is read before other requests have their turn."""
@@ -24,8 +26,31 @@ _WINDOW: Final = 4 * TASK_MAX
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 
 
-async def read_import(request: TaskRequest, raw: bytes) -> list[TaskImport]:
-    """The tasks of a file. Everything that is wrong with them is noted on the request."""
+async def read_csv_import(request: TaskRequest, raw: bytes) -> list[TaskImport]:
+    """The tasks of a CSV file. Errors say in which line and column they are."""
+    errors = request.errors
+    reader = ImportReader(request.service.bodies, errors)
+    turn_began = perf_counter()
+    try:
+        for index, row in enumerate(csv_file.read_rows(raw)):
+            known = len(errors)
+            if row.problem is not None:
+                errors.append(row.problem.at("", "body", index))
+            elif not reader.read(row.document):
+                break
+            errors[known:] = [row.place(error) for error in errors[known:]]
+            if perf_counter() - turn_began > TURN_SECONDS:
+                await asyncio.sleep(0)
+                turn_began = perf_counter()
+    except Invalid as invalid:
+        errors.append(invalid.at("", "body"))
+    except UnicodeDecodeError:
+        raise MalformedBody("The body is not valid UTF-8; spreadsheets call the right format CSV UTF-8") from None
+    return reader.tasks
+
+
+async def read_json_import(request: TaskRequest, raw: bytes) -> list[TaskImport]:
+    """The tasks of a JSON file. Everything that is wrong with them is noted on the request."""
     reader = ImportReader(request.service.bodies, request.errors)
     if not raw.lstrip(b" \t\n\r").startswith(b"["):
         if len(raw) <= TASK_MAX:

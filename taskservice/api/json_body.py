@@ -88,13 +88,13 @@ def malformed(error: ValueError) -> MalformedBody:
     return MalformedBody(f"The body is not valid JSON: {error}")
 
 
-def check_media_type(scope: Scope, media_types: Collection[str]) -> None:
-    """Raises `UnsupportedMediaType` unless the one `Content-Type` of the request is among these."""
+def check_media_type(scope: Scope, media_types: Collection[str]) -> str:
+    """The media type of the request. Raises `UnsupportedMediaType` unless it is given once, and among these."""
     sent = [value for name, value in scope["headers"] if name == b"content-type"]
     if sent == [b"application/json"]:
-        return
+        return "application/json"
     media_type, *parameters = (sent[0].decode("latin-1").lower() if len(sent) == 1 else "").split(";")
-    # JSON has no parameters. One that contradicts it is refused, others are ignored.
+    # The charset is always UTF-8. A parameter that contradicts it is refused, others are ignored.
     charsets = [
         value.strip(' "')
         for name, _, value in (item.partition("=") for item in parameters)
@@ -102,3 +102,4 @@ def check_media_type(scope: Scope, media_types: Collection[str]) -> None:
     ]
     if media_type.strip() not in media_types or not set(charsets) <= {"utf-8", "utf8"}:
         raise UnsupportedMediaType(f"Content-Type must be {' or '.join(sorted(media_types))}")
+    return media_type.strip()

@@ -220,7 +220,9 @@ class _Writer:
             schema = generated["content"]["application/json"]["schema"]
         examples = {name: {"value": value} for name, value in body.examples.items()}
         content = {"schema": schema, "examples": examples}
-        return {"required": body.required, "content": dict.fromkeys(sorted(body.media_types), content)}
+        contents: Schema = dict.fromkeys(sorted(body.media_types), content)
+        contents |= {kind: {"schema": {"type": "string"}, "example": text} for kind, text in body.texts.items()}
+        return {"required": body.required, "content": contents}
 
     def _complete_answer(self, status: int, answer: Schema, said: Said) -> None:
         names = said.headers.get(status, ())

@@ -123,6 +123,7 @@ _QUERY: Final[dict[str, tuple[dict[str, Any], str]]] = {
         "`next` of the answer before. Without it: everything there is.",
     ),
     "format": (_choice(*FORMATS), "What kind of file."),
+    "component": (_choice("todo", "event"), "What `format=ics` holds: to-dos, or events for tasks with a due date."),
     "existing": (_choice(*get_args(Existing)), "What to do about tasks that are there already."),
     "dry_run": ({"type": "boolean", "default": False}, "Only say what would be done."),
     "permanent": ({"type": "boolean", "default": False}, "Delete for good."),

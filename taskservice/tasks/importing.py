@@ -1,4 +1,4 @@
-"""Importing what `GET /export?format=json` gave: ids kept, all or nothing."""
+"""Importing what an export gave: ids kept, all or nothing."""
 
 import uuid
 from collections.abc import Iterator, Sequence

@@ -7,16 +7,17 @@ from litestar import Controller, get, post
 from taskservice import rules
 from taskservice.api.described import BODY, RETRIED, TASK, Body, described
 from taskservice.api.idempotency import once, read_idempotency_key
-from taskservice.api.import_file import read_import
+from taskservice.api.import_file import read_csv_import, read_json_import
 from taskservice.api.json_body import JSON, check_media_type
 from taskservice.api.parameters import IdempotencyKeyHeader
 from taskservice.api.request import TaskRequest
 from taskservice.api.responses import Answer, Download
 from taskservice.problems import TaskExists
-from taskservice.tasks.export import FORMATS, export
+from taskservice.tasks.export import EVENTS, FORMATS, export
 from taskservice.tasks.importing import Existing, Imported, import_tasks
 from taskservice.tasks.schemas import TaskImport
 from taskservice.tasks.store import TaskStore
+from taskservice.tasks.validation import Invalid
 
 FILES: Final[dict[str, Any]] = {
     form.media_type.partition(";")[0]: (
@@ -24,6 +25,9 @@ FILES: Final[dict[str, Any]] = {
     )
     for name, form in FORMATS.items()
 }
+CSV: Final = "text/csv"
+FILE_TYPES: Final = JSON | {CSV}
+COMPONENTS: Final = ("todo", "event")
 
 
 class TransferController(Controller):
@@ -33,13 +37,19 @@ class TransferController(Controller):
         "/export",
         summary="Export all tasks",
         response_description="The file, streamed.",
-        operation_class=described(query=("format",), headers={200: ("Content-Disposition",)}, files=FILES),
+        operation_class=described(query=("format", "component"), headers={200: ("Content-Disposition",)}, files=FILES),
     )
     async def export_tasks(self, request: TaskRequest) -> Download:
-        """As a file: JSON for `POST …/import`, CSV for spreadsheets, iCalendar (VTODO) for calendars."""
-        name = request.choice(request.query("format"), "format", tuple(FORMATS))
+        """As a file: JSON or CSV for spreadsheets, both for `POST …/import`, and iCalendar. With `component=event` the
+        calendar has an event (VEVENT) for each task with a due date, which every calendar shows; without it a to-do
+        (VTODO) for each task."""
+        found = request.query("format", "component")
+        name = request.choice(found, "format", tuple(FORMATS))
+        component = request.choice(found, "component", COMPONENTS)
+        if "component" in found and name != "ics":
+            request.note(Invalid("combination", "goes with format=ics only"), "component", "query")
         request.refuse()
-        form = FORMATS[name]
+        form = EVENTS if component == "event" else FORMATS[name]
         pieces = export(request.service.tasks, request.owner, form)
         attachment = f'attachment; filename="tasks.{form.extension}"'
         return Download(
@@ -54,11 +64,12 @@ class TransferController(Controller):
         status_code=200,
         summary="Import tasks",
         description=(
-            f"Takes back what `format=json` exported, up to {rules.IMPORT_MAX} tasks, all or nothing. Tasks keep their "
-            "ids and their past, which must not lie in the future. Of those that are there already, "
-            "`existing=skip` leaves all as they are, in the trash too; `existing=update` changes them to what the "
-            "file says and takes them out of the trash. With `dry_run=true` nothing is written, and the answer says "
-            "what would be."
+            f"Takes back what `format=json` or `format=csv` exported, up to {rules.IMPORT_MAX} tasks, all or nothing. "
+            "Tasks keep their ids and their past, which must not lie in the future. A CSV file may come from a "
+            "spreadsheet: separated by commas, semicolons or tabs, with columns in any order. Only `title` must be "
+            "there; a row without an `id` is a new task. Of the tasks that are there already, `existing=skip` leaves "
+            "all as they are, in the trash too; `existing=update` changes them to what the file says and takes them "
+            "out of the trash. With `dry_run=true` nothing is written, and the answer says what would be."
         ),
         response_description="How many tasks were created, updated and skipped.",
         request_max_body_size=rules.IMPORT_BODY_MAX,
@@ -68,7 +79,7 @@ class TransferController(Controller):
             TaskExists,
             query=("existing", "dry_run"),
             headers={200: ("Idempotency-Replayed?",)},
-            body=Body({"one task": [TASK]}, list_of=TaskImport),
+            body=Body({"one task": [TASK]}, list_of=TaskImport, texts={CSV: "title,due_date\nBuy milk,2026-12-01\n"}),
             example={"created": 10, "updated": 0, "skipped": 2, "dry_run": False},
         ),
     )
@@ -78,12 +89,13 @@ class TransferController(Controller):
         """Imports the tasks of the file."""
         async with request.service.imports.take():
             raw = await request.body()
-            check_media_type(request.scope, JSON)
+            media_type = check_media_type(request.scope, FILE_TYPES)
             found = request.query("existing", "dry_run")
             existing = cast("Existing", request.choice(found, "existing", get_args(Existing)))
             dry_run = request.choice(found, "dry_run", ("false", "true")) == "true"
             key = await read_idempotency_key(request, idempotency_key)
-            imports = await read_import(request, raw)
+            read = read_csv_import if media_type == CSV else read_json_import
+            imports = await read(request, raw)
             request.refuse()
 
             async def work(tasks: TaskStore) -> Answer[Imported]:
