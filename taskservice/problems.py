@@ -285,7 +285,7 @@ class Unavailable(Problem):
 
 class DatabaseUnavailable(Unavailable):
     code, title = "database-unavailable", "Database unavailable"
-    remedy = "Wait for `Retry-After` seconds and repeat. A POST is safe to repeat with an `Idempotency-Key`."
+    remedy = "Wait for `Retry-After` seconds and repeat. A write is safe to repeat with an `Idempotency-Key`."
 
 
 class Overloaded(Unavailable):

@@ -17,19 +17,18 @@ def read_edit(request: TaskRequest, task_id: str, if_match: str | None, **what: 
     return Edit(id=request.read_task_id(task_id), if_match=tags, **what)
 
 
-async def apply_edit(request: TaskRequest, edit: Edit, tasks: TaskStore | None = None, *, erase: bool = False) -> Row:
+async def apply_edit(request: TaskRequest, edit: Edit, tasks: TaskStore, *, erase: bool = False) -> Row:
     """The task's row after the edit. Raises 404, 403 or 412 where nothing was done."""
-    tasks = tasks or request.service.tasks
     done: Edited | None = (await (tasks.erase if erase else tasks.edit)(request.owner, [edit])).get(0)
     if done is None:
-        raise await missing(request, edit.id)
+        raise await missing(request, edit.id, tasks)
     if not done.matched:
         raise PreconditionFailed(row_tag(done.row))
     return done.row
 
 
-async def missing(request: TaskRequest, task_id: uuid.UUID) -> TaskNotFound | ForeignTask:
+async def missing(request: TaskRequest, task_id: uuid.UUID, tasks: TaskStore) -> TaskNotFound | ForeignTask:
     """Why the user has no such task."""
-    if request.reveals_foreign and await request.service.tasks.belongs_to_another(request.owner, task_id):
+    if request.reveals_foreign and await tasks.belongs_to_another(request.owner, task_id):
         return ForeignTask()
     return TaskNotFound()

@@ -135,7 +135,7 @@ class TombstoneModel(Table, table=True):
 
 
 class IdempotencyKeyModel(Table, table=True):
-    """The first answer to a POST, kept in the transaction of its write."""
+    """The first answer to a write with a key, kept in the transaction of its write."""
 
     __tablename__ = "idempotency_keys"
 

@@ -228,6 +228,96 @@ async def test_a_commit_whose_acknowledgement_was_lost_happens_once(
     assert await alice.titles() == ["first", "t"]
 
 
+WRITES: list[tuple[str, str, Any]] = [
+    ("PUT", "", {"title": "new"}),
+    ("PATCH", "", {"title": "new"}),
+    ("PATCH", "/complete", None),
+    ("PATCH", "/complete", {"completed": True}),
+    ("DELETE", "", None),
+    ("DELETE", "?permanent=true", None),
+]
+EVERY_WRITE = pytest.mark.parametrize(("method", "path", "body"), WRITES, ids=str)
+
+
+@EVERY_WRITE
+async def test_a_write_to_a_task_is_carried_out_once(alice: Caller, method: str, path: str, body: Any) -> None:
+    once, task = key(), await alice.create()
+    address, options = f"/{task['id']}{path}", {"json": body} if body else {}
+    first = await alice.request(method, address, headers=once, **options)
+    assert (first.status_code, "idempotency-replayed" in first.headers) == (204 if method == "DELETE" else 200, False)
+    await alice.patch(f"/{task['id']}", json={"title": "changed meanwhile"})
+    tag, feed = (await alice.get()).headers["etag"], (await alice.get("/changes")).json()
+    again = await alice.request(method, address, headers=once, **options)
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    assert (again.headers["idempotency-replayed"], again.headers.get("etag")) == ("true", first.headers.get("etag"))
+    assert ((await alice.get()).headers["etag"], (await alice.get("/changes")).json()) == (tag, feed)
+
+
+@EVERY_WRITE
+async def test_of_many_equal_writes_at_once_one_happens(alice: Caller, method: str, path: str, body: Any) -> None:
+    once, task = key(), await alice.create()
+    address, options = f"/{task['id']}{path}", {"json": body} if body else {}
+    answers = await asyncio.gather(*(alice.request(method, address, headers=once, **options) for _ in range(7)))
+    assert len({(answer.status_code, answer.content, answer.headers.get("etag")) for answer in answers}) == 1
+    assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
+    assert (await alice.get()).headers["etag"] == f'"2-{await alice.epoch()}"'
+
+
+@EVERY_WRITE
+async def test_another_write_under_the_key_of_one_is_422(alice: Caller, method: str, path: str, body: Any) -> None:
+    once, one, two = key(), await alice.create("one"), await alice.create("two")
+    options = {"json": body} if body else {}
+    await alice.request(method, f"/{one['id']}{path}", headers=once, **options)
+    answer = await alice.request(method, f"/{two['id']}{path}", headers=once, **options)
+    assert_problem(answer, 422, "idempotency-key-reused")
+    assert await alice.read(two["id"]) == two
+    if body:
+        other = await alice.request(method, f"/{one['id']}{path}", headers=once, json={"completed": False})
+        assert_problem(other, 422, "idempotency-key-reused")
+
+
+@EVERY_WRITE
+async def test_a_write_that_found_nothing_or_came_too_late_does_not_use_up_its_key(
+    alice: Caller, method: str, path: str, body: Any
+) -> None:
+    once, task = key(), await alice.create()
+    address, options = f"/{task['id']}{path}", {"json": body} if body else {}
+    stale = await alice.request(method, address, headers=once | {"If-Match": '"0-aaaaaaaa"'}, **options)
+    assert_problem(stale, 412)
+    if path != "?permanent=true":
+        await alice.delete(f"/{task['id']}")
+        assert_problem(await alice.request(method, address, headers=once, **options), 404)
+        await alice.post(f"/{task['id']}/restore")
+    done = await alice.request(method, address, headers=once, **options)
+    assert done.is_success
+    assert "idempotency-replayed" not in done.headers
+
+
+@EVERY_WRITE
+async def test_a_key_that_is_none_is_named_with_all_else(alice: Caller, method: str, path: str, body: Any) -> None:
+    task = await alice.create()
+    options = {"json": {"title": ""} if path == "" and body else body} if body else {}
+    headers = {"Idempotency-Key": "", "If-Match": "garbage"}
+    answer = await alice.request(method, f"/{task['id']}{path}", headers=headers, **options)
+    assert fields_of(assert_problem(answer, 422)) >= {"Idempotency-Key", "If-Match"}
+    assert await alice.read(task["id"]) == task
+
+
+async def test_a_toggle_whose_answer_was_lost_is_not_toggled_back(
+    severed: tuple[Service, Wire], surface: SurfaceName, someone: Callable[[str], str]
+) -> None:
+    service, wire = severed
+    alice = service.user(someone("alice"), surface)
+    once, task = key(), await alice.create()
+    wire.cut_after(b"COMMIT")
+    assert_problem(await alice.patch(f"/{task['id']}/complete", headers=once), 503)
+    wire.mend()
+    service.wait_until_ready()
+    again = await alice.patch(f"/{task['id']}/complete", headers=once)
+    assert (again.json()["completed"], again.headers["idempotency-replayed"]) == (True, "true")
+    assert (await alice.read(task["id"]))["completed"] is True
+
+
 async def test_without_a_key_every_request_creates(alice: Caller) -> None:
     await asyncio.gather(*(alice.post(json={"title": "t"}) for _ in range(3)))
     assert await alice.titles() == ["t"] * 3

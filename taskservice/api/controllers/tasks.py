@@ -24,6 +24,7 @@ from taskservice.tasks.tags import row_tag
 from taskservice.tasks.validation import Invalid
 
 CHANGED: Final = "The task as it is now."
+TAGGED_ONCE: Final = ("ETag", "Idempotency-Replayed?")
 CHANGES: Final[dict[str, Any]] = {
     "one field": {"priority": "high"},
     "several": {"title": "Buy oat milk", "status": "in_progress", "due_date": "2026-12-01T17:00:00Z"},
@@ -134,7 +135,7 @@ class TaskController(Controller):
         wanted = request.read_task_id(task_id)
         row = await request.service.tasks.get_owned(request.owner, wanted)
         if row is None:
-            raise await missing(request, wanted)
+            raise await missing(request, wanted, request.service.tasks)
         tag = row_tag(row)
         if known is not None and known.includes(tag):
             return Answer.not_modified(tag)
@@ -147,14 +148,21 @@ class TaskController(Controller):
         dto=BodyDTO[TaskChange],
         return_dto=None,
         before_request=takes_json,
-        operation_class=described(*BODY, *WRITE, headers={200: ("ETag",)}, body=Body(CHANGES), example=TASK),
+        operation_class=described(
+            *BODY, *WRITE, *RETRIED, headers={200: TAGGED_ONCE}, body=Body(CHANGES), example=TASK
+        ),
     )
     async def replace_task(
-        self, request: TaskRequest, task_id: TaskId, data: JSONBody[TaskChange], if_match: IfMatch = None
+        self,
+        request: TaskRequest,
+        task_id: TaskId,
+        data: JSONBody[TaskChange],
+        if_match: IfMatch = None,
+        idempotency_key: IdempotencyKeyHeader = None,
     ) -> Answer[Task]:
         """Absent fields stay as they are, `null` clears those that may be empty. Read-only fields are accepted and
         ignored, so a task may be sent back as it was read."""
-        return await self._change(request, task_id, data, if_match)
+        return await self._change(request, task_id, if_match, idempotency_key, change=data)
 
     @patch(
         "/{task_id:str}",
@@ -164,14 +172,19 @@ class TaskController(Controller):
         return_dto=None,
         before_request=takes_merge_patch,
         operation_class=described(
-            *BODY, *WRITE, headers={200: ("ETag",)}, body=Body(CHANGES, MERGE_PATCH), example=TASK
+            *BODY, *WRITE, *RETRIED, headers={200: TAGGED_ONCE}, body=Body(CHANGES, MERGE_PATCH), example=TASK
         ),
     )
     async def update_task(
-        self, request: TaskRequest, task_id: TaskId, data: JSONBody[TaskChange], if_match: IfMatch = None
+        self,
+        request: TaskRequest,
+        task_id: TaskId,
+        data: JSONBody[TaskChange],
+        if_match: IfMatch = None,
+        idempotency_key: IdempotencyKeyHeader = None,
     ) -> Answer[Task]:
         """Absent fields stay as they are, `null` clears those that may be empty."""
-        return await self._change(request, task_id, data, if_match)
+        return await self._change(request, task_id, if_match, idempotency_key, change=data)
 
     @patch(
         "/{task_id:str}/complete",
@@ -183,7 +196,8 @@ class TaskController(Controller):
         operation_class=described(
             *BODY,
             *WRITE,
-            headers={200: ("ETag",)},
+            *RETRIED,
+            headers={200: TAGGED_ONCE},
             body=Body(
                 {"complete": {"completed": True}, "take back": {"completed": False}}, MERGE_PATCH, required=False
             ),
@@ -191,33 +205,59 @@ class TaskController(Controller):
         ),
     )
     async def complete_task(
-        self, request: TaskRequest, task_id: TaskId, data: JSONBody[TaskChange | None] = None, if_match: IfMatch = None
+        self,
+        request: TaskRequest,
+        task_id: TaskId,
+        data: JSONBody[TaskChange | None] = None,
+        if_match: IfMatch = None,
+        idempotency_key: IdempotencyKeyHeader = None,
     ) -> Answer[Task]:
-        """Without a body the task is toggled; with one it is set, however often that is repeated."""
-        request.query()
-        edit = read_edit(request, task_id, if_match, toggle=data is None, change=data)
-        return task_answer(request, await apply_edit(request, edit))
+        """Without a body the task is toggled: repeat that with an `Idempotency-Key` only. With a body it is set,
+        however often that is repeated."""
+        return await self._change(request, task_id, if_match, idempotency_key, toggle=data is None, change=data)
 
     @delete(
         "/{task_id:str}",
         summary="Delete a task",
         response_description="The task is deleted.",
-        operation_class=described(*WRITE, query=("permanent",), leads_to=("restoreTask", "getTask")),
+        operation_class=described(
+            *WRITE,
+            *RETRIED,
+            query=("permanent",),
+            headers={204: ("Idempotency-Replayed?",)},
+            leads_to=("restoreTask", "getTask"),
+        ),
     )
-    async def delete_task(self, request: TaskRequest, task_id: TaskId, if_match: IfMatch = None) -> Answer[None]:
+    async def delete_task(
+        self,
+        request: TaskRequest,
+        task_id: TaskId,
+        if_match: IfMatch = None,
+        idempotency_key: IdempotencyKeyHeader = None,
+    ) -> Answer[None]:
         """Into the trash, from where it can be restored. With `permanent=true`, or under the policy
         `delete = "hard"`, for good."""
         permanent = request.choice(request.query("permanent"), "permanent", ("false", "true")) == "true"
+        key = await read_idempotency_key(request, idempotency_key)
         edit = read_edit(request, task_id, if_match, to_trash=True, from_trash=permanent)
-        await apply_edit(request, edit, erase=permanent or request.service.hard_delete)
-        return Answer(None, 204)
+
+        async def work(tasks: TaskStore) -> Answer[None]:
+            await apply_edit(request, edit, tasks, erase=permanent or request.service.hard_delete)
+            return Answer(None, 204)
+
+        return await once(request, key, work)
 
     async def _change(
-        self, request: TaskRequest, task_id: str, change: TaskChange, if_match: str | None
+        self, request: TaskRequest, task_id: str, if_match: str | None, idempotency_key: str | None, **what: Any
     ) -> Answer[Task]:
         request.query()
-        edit = read_edit(request, task_id, if_match, change=change)
-        return task_answer(request, await apply_edit(request, edit))
+        key = await read_idempotency_key(request, idempotency_key)
+        edit = read_edit(request, task_id, if_match, **what)
+
+        async def work(tasks: TaskStore) -> Answer[Task]:
+            return task_answer(request, await apply_edit(request, edit, tasks))
+
+        return await once(request, key, work)
 
 
 def next_page(request: TaskRequest, query: ListQuery, page: Page) -> tuple[Header, ...]:
