@@ -3,6 +3,7 @@
 import pytest
 
 
+@pytest.hookimpl(trylast=True)  # the terminal reporter registers itself in this hook
 def pytest_configure(config: pytest.Config) -> None:
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if isinstance(terminal, pytest.TerminalReporter):  # the workers of a parallel run have none

@@ -23,7 +23,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             for_lack_of[lack["command"]][lack["what"]] += 1
         else:
             others[reason.removeprefix("Skipped: ")] += 1
-    terminalreporter.section(f"{len(skipped)} skipped", yellow=True)
+    terminalreporter.write_sep("=", f"{len(skipped)} skipped", yellow=True)
     for command, tests in sorted(for_lack_of.items()):
         what = ", ".join(sorted(tests))
         terminalreporter.write_line(f"{tests.total():5} need {what}:  {command}")
