@@ -207,14 +207,19 @@ class ResyncRequired(Problem):
 
 class PreconditionFailed(Problem):
     status, code, title = 412, "precondition-failed", "Precondition failed"
-    remedy = "The task changed since it was read. Read it again (its current tag is in `ETag`), merge, and retry."
+    remedy = (
+        "The task changed since it was read. Read it again (its current tag is in `ETag`), merge, and retry. To a PUT "
+        "with `If-None-Match: *`: the task is there already, perhaps in the trash."
+    )
 
-    def __init__(self, current: str | None = None, *, errors: Sequence[FieldError] = ()) -> None:
-        super().__init__(
-            "The task has changed since the tag in If-Match",
-            headers={"ETag": current} if current else None,
-            errors=errors,
-        )
+    def __init__(
+        self,
+        current: str | None = None,
+        detail: str = "The task has changed since the tag in If-Match",
+        *,
+        errors: Sequence[FieldError] = (),
+    ) -> None:
+        super().__init__(detail, headers={"ETag": current} if current else None, errors=errors)
 
 
 # ---- 413 to 431: the request is not of the right kind or size

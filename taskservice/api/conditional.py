@@ -13,6 +13,7 @@ _TAG: Final = re.compile(rb'[ \t,]*(W/)?("[\x21\x23-\x7e\x80-\xff]*")[ \t]*(?:,[
 """One tag, with the empty elements of the list around it, which mean nothing (RFC 9110, 5.6.1)."""
 _ONE: Final = re.compile(rb'"[\x21\x23-\x7e]*"')
 """Nearly all clients send the one tag that they were given."""
+_NONE: Final = "If-None-Match"
 _RULE: Final = 'must be entity tags in double quotes, such as "7-k3f9q2x1", or *'
 
 
@@ -42,7 +43,26 @@ def read_if_none_match(request: TaskRequest, sent: str | None) -> "Known | None"
     value = _all_values(request, b"if-none-match")
     if value.strip() == b"*":
         return Known(None)
-    return Known(frozenset(tag for _, tag in _tags(request, value, "If-None-Match")))
+    return Known(frozenset(tag for _, tag in _tags(request, value, _NONE)))
+
+
+def asks_to_create(request: TaskRequest) -> bool:
+    """Whether a PUT is to create its task: it says `If-None-Match: *`."""
+    return _all_values(request, b"if-none-match").strip() == b"*"
+
+
+def read_creates(request: TaskRequest, if_none_match: str | None, if_match: str | None) -> bool:
+    """`asks_to_create`, and notes what the headers cannot mean on a PUT."""
+    if if_none_match is None:
+        return False
+    creates = asks_to_create(request)
+    if not creates:
+        request.note(Invalid("one_of", "must be *: a PUT with it creates the task", allowed=("*",)), _NONE, "header")
+    elif if_match is not None:
+        request.note(
+            Invalid("combination", "does not go with If-Match, which wants the task to exist"), _NONE, "header"
+        )
+    return creates
 
 
 class Known(Struct, frozen=True):

@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar, cast
 from litestar.dto import AbstractDTO
 from litestar.typing import FieldDefinition
 
+from taskservice.api.conditional import asks_to_create
 from taskservice.api.request import TaskRequest
 from taskservice.api.schemas import BatchRequest
 from taskservice.tasks.batch import BatchOperation, read_batch
@@ -34,6 +35,14 @@ class BodyDTO(AbstractDTO[T]):
     @classmethod
     def create_openapi_schema(cls, field_definition: FieldDefinition, handler_id: str, schema_creator: Any) -> Any:
         return schema_creator.for_field_definition(FieldDefinition.from_annotation(cls.model_type))
+
+
+class PutDTO(BodyDTO[TaskChange]):
+    """Reads the body of a PUT: a change, or a whole new task where the request asks to create it."""
+
+    def decode_bytes(self, value: bytes) -> Any:
+        request = cast("TaskRequest", self.asgi_connection)
+        return _read_create(request) if asks_to_create(request) else _read_change(request)
 
 
 def _read_create(request: TaskRequest) -> TaskCreate | None:

@@ -40,6 +40,14 @@ IfNoneMatch = Annotated[
         schema_extra=_text(format="entity-tags", pattern=_TAGS),
     ),
 ]
+IfNoneMatchOnPut = Annotated[
+    SkipValidation[str | None],
+    HeaderParameter(
+        name="If-None-Match",
+        description="`*`: create the task under this id; 412 if it is there already, in the trash too.",
+        schema_extra=_text(pattern=r"^\*$"),
+    ),
+]
 IdempotencyKeyHeader = Annotated[
     SkipValidation[str | None],
     HeaderParameter(

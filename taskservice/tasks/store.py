@@ -132,9 +132,11 @@ class TaskStore:
         args = write.TAKE_TURN.args(user_id=author.user_id, email=author.email, name=author.name)
         await self._queries.fetch(write.TAKE_TURN.sql, args)
 
-    async def create(self, author: Principal, creates: Sequence[TaskCreate]) -> list[Row]:
-        """New tasks, in the order given."""
-        records = [write.create_record(position, create) for position, create in enumerate(creates, start=1)]
+    async def create(
+        self, author: Principal, creates: Sequence[TaskCreate], *, task_id: uuid.UUID | None = None
+    ) -> list[Row]:
+        """New tasks, in the order given. `task_id`: the id of a single one, where the client has made it."""
+        records = [write.create_record(position, create, task_id) for position, create in enumerate(creates, start=1)]
         args = write.CREATE.args(
             rows=_encode(records).decode(), user_id=author.user_id, email=author.email, name=author.name
         )

@@ -94,7 +94,7 @@ def _create() -> Statement:
 CREATE: Final = _create()
 
 
-def create_record(position: int, create: TaskCreate) -> dict[str, Any]:
+def create_record(position: int, create: TaskCreate, task_id: uuid.UUID | None = None) -> dict[str, Any]:
     """What `CREATE` takes for one task. Positions start at 1."""
     record: dict[str, Any] = {"position": position}
     for field in FIELDS:
@@ -102,7 +102,7 @@ def create_record(position: int, create: TaskCreate) -> dict[str, Any]:
     if isinstance(create, TaskImport):
         record.update(id=create.id, created_at=create.created_at, completed_at=create.completed_at)
     else:
-        record["id"] = str(uuid_utils.uuid7())
+        record["id"] = task_id or str(uuid_utils.uuid7())
     return record
 
 

@@ -1,30 +1,31 @@
 """Lists, and single tasks: create, read, change, complete, delete."""
 
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlencode
 
 from litestar import Controller, delete, get, patch, post, put
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
 
-from taskservice.api.conditional import read_if_none_match
+from taskservice.api.conditional import read_creates, read_if_none_match
 from taskservice.api.described import BODY, OF_TASK, READ, RETRIED, TASK, WRITE, Body, described
-from taskservice.api.dto import BodyDTO
-from taskservice.api.edits import apply_edit, missing, read_edit
+from taskservice.api.dto import BodyDTO, PutDTO
+from taskservice.api.edits import apply_edit, create_under, missing, read_edit
 from taskservice.api.idempotency import once, read_idempotency_key
 from taskservice.api.json_body import MERGE_PATCH
-from taskservice.api.parameters import IdempotencyKeyHeader, IfMatch, IfNoneMatch, TaskId
+from taskservice.api.parameters import IdempotencyKeyHeader, IfMatch, IfNoneMatch, IfNoneMatchOnPut, TaskId
 from taskservice.api.request import TaskRequest, may_take_merge_patch, takes_json, takes_merge_patch
 from taskservice.api.responses import Answer, Header, etag_header, task_answer
 from taskservice.tasks.erase_all import erase_all
 from taskservice.tasks.list_query import PARAMETERS, ListQuery, read_list_query
 from taskservice.tasks.schemas import Cleared, Completion, Task, TaskChange, TaskCreate, task_from
-from taskservice.tasks.store import Page, TaskStore
+from taskservice.tasks.store import Page, Row, TaskStore
 from taskservice.tasks.tags import row_tag
 from taskservice.tasks.validation import Invalid
 
 CHANGED: Final = "The task as it is now."
 TAGGED_ONCE: Final = ("ETag", "Idempotency-Replayed?")
+CREATED_ONCE: Final = (*TAGGED_ONCE, "Location")
 CHANGES: Final[dict[str, Any]] = {
     "one field": {"priority": "high"},
     "several": {"title": "Buy oat milk", "status": "in_progress", "due_date": "2026-12-01T17:00:00Z"},
@@ -71,7 +72,7 @@ class TaskController(Controller):
         operation_class=described(
             *BODY,
             *RETRIED,
-            headers={201: ("ETag", "Location", "Idempotency-Replayed?")},
+            headers={201: CREATED_ONCE},
             body=Body(
                 {
                     "a title": {"title": "Buy milk"},
@@ -98,8 +99,7 @@ class TaskController(Controller):
 
         async def work(tasks: TaskStore) -> Answer[Task]:
             (row,) = await tasks.create(request.user, [data])
-            location = request.service.settings.address(f"{request.address.rstrip('/')}/{row['id']}")
-            return task_answer(request, row, 201, (b"location", location.encode("ascii")))
+            return created_answer(request, row, request.address.rstrip("/"))
 
         return await once(request, key, work)
 
@@ -143,26 +143,46 @@ class TaskController(Controller):
 
     @put(
         "/{task_id:str}",
-        summary="Change a task",
+        summary="Change a task, or create it under an id of one's own",
         response_description=CHANGED,
-        dto=BodyDTO[TaskChange],
+        responses={201: ResponseSpec(Task, description="The task is created.", generate_examples=False)},
+        dto=PutDTO,
         return_dto=None,
         before_request=takes_json,
         operation_class=described(
-            *BODY, *WRITE, *RETRIED, headers={200: TAGGED_ONCE}, body=Body(CHANGES), example=TASK
+            *BODY,
+            *WRITE,
+            *RETRIED,
+            headers={200: TAGGED_ONCE, 201: CREATED_ONCE},
+            body=Body(CHANGES),
+            example=TASK,
         ),
     )
     async def replace_task(
         self,
         request: TaskRequest,
         task_id: TaskId,
-        data: JSONBody[TaskChange],
+        data: JSONBody[TaskChange | TaskCreate],
         if_match: IfMatch = None,
+        if_none_match: IfNoneMatchOnPut = None,
         idempotency_key: IdempotencyKeyHeader = None,
     ) -> Answer[Task]:
         """Absent fields stay as they are, `null` clears those that may be empty. Read-only fields are accepted and
-        ignored, so a task may be sent back as it was read."""
-        return await self._change(request, task_id, if_match, idempotency_key, change=data)
+        ignored, so a task may be sent back as it was read.
+
+        With `If-None-Match: *` it creates the task under the UUID in the path, which the client has made, perhaps
+        offline. The body is that of a POST then. If the task is there already, that is a 412, and nothing happens."""
+        if not read_creates(request, if_none_match, if_match):
+            return await self._change(request, task_id, if_match, idempotency_key, change=data)
+        request.query()
+        key = await read_idempotency_key(request, idempotency_key)
+        wanted, create = request.read_task_id(task_id), cast("TaskCreate", data)
+
+        async def work(tasks: TaskStore) -> Answer[Task]:
+            row = await create_under(request, wanted, create, tasks)
+            return created_answer(request, row, request.address.rstrip("/").rpartition("/")[0])
+
+        return await once(request, key, work, always_transact=True)
 
     @patch(
         "/{task_id:str}",
@@ -258,6 +278,12 @@ class TaskController(Controller):
             return task_answer(request, await apply_edit(request, edit, tasks))
 
         return await once(request, key, work)
+
+
+def created_answer(request: TaskRequest, row: Row, collection: str) -> Answer[Task]:
+    """The answer that shows a new task, with its address below that of the collection."""
+    location = request.service.settings.address(f"{collection}/{row['id']}")
+    return task_answer(request, row, 201, (b"location", location.encode("ascii")))
 
 
 def next_page(request: TaskRequest, query: ListQuery, page: Page) -> tuple[Header, ...]:
