@@ -5,11 +5,13 @@ Each entry of `PAGES` gives the whole text of one file. `tests/docs` fails when 
 
 import ast
 import json
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from taskservice.app import create_app
 from taskservice.problems import catalogue
@@ -120,6 +122,35 @@ def errors() -> str:
     return between(text, "problems", _table("status", "code", "title", "what to do", rows=rows))
 
 
+def limits() -> str:
+    text = (ROOT / "docs/operations/limits.md").read_text("utf-8")
+    groups = tomllib.loads((ROOT / "docs/limits.toml").read_text("utf-8"))["group"]
+    parts = [part for group in groups for part in (f"## {group['title']}", group["protects"], _limits_table(group))]
+    chosen = _table(
+        "default", "what",
+        rows=(
+            (each.default or "", f"`{each.variable}` ({each.values}): {each.meaning}")
+            for each in SETTINGS
+            if re.fullmatch(r"[0-9.]+\.\.[0-9]+", each.values)
+        ),
+    )  # fmt: skip
+    return between(between(text, "limits", "\n\n".join(parts)), "settings", chosen)
+
+
+def _limits_table(group: dict[str, Any]) -> str:
+    rows = ((_amount(limit["constant"], limit["unit"]), limit["what"], limit["beyond"]) for limit in group["limits"])
+    return _table("limit", "what", "beyond it", rows=rows)
+
+
+def _amount(constant: str, unit: str) -> str:
+    """The value of a constant of the package, such as `rules.BODY_MAX`, with its unit."""
+    module, _, name = constant.rpartition(".")
+    number = getattr(import_module(f"taskservice.{module}"), name)
+    if unit == "bytes" and number % 1024 == 0:
+        return f"{number / 1024**2:g} MiB" if number % 1024**2 == 0 else f"{number / 1024:g} KiB"
+    return f"{number:,} {unit}".rstrip()
+
+
 def env_example() -> str:
     """A file that changes nothing when it is copied to `.env` as it is."""
     lines = [
@@ -148,6 +179,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "docs/configuration.md": configuration,
     "docs/architecture.md": architecture,
     "docs/errors.md": errors,
+    "docs/operations/limits.md": limits,
     ".env.example": env_example,
     "docs/openapi.json": openapi,
 }
