@@ -28,10 +28,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what drives a browser, so that no file has to."""
+    """Mark what drives a browser, and what starts our commands as processes, so that no file has to."""
     for item in items:
-        if "browser" in getattr(item, "fixturenames", ()):
+        fixtures = getattr(item, "fixturenames", ())
+        if "browser" in fixtures:
             item.add_marker("browser")
+        if "operator" in fixtures:
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

@@ -201,6 +201,7 @@ async def write_at_random(alice: Caller, dice: random.Random, count: int) -> Non
                 own += [result["task"]["id"] for result in results.json()["results"][:3]]
 
 
+@pytest.mark.slow
 async def test_a_reader_behind_many_writers_ends_with_a_true_copy(alice: Caller, bob: Caller) -> None:
     copies = [Copy(alice), Copy(alice, limit=2), Copy(bob, limit=3)]
     done = asyncio.Event()

@@ -5,7 +5,11 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.support.services import Caller, Services, SurfaceName, number_of
+
+pytestmark = pytest.mark.slow
 
 
 async def test_50_concurrent_toggles_lose_none(alice: Caller) -> None:

@@ -45,6 +45,7 @@ def has_a_name_twice(text: str) -> bool:
     return found
 
 
+@pytest.mark.slow
 @given(DOCUMENTS)
 @settings(max_examples=2000, deadline=None)
 @example('{"a" :1,"a":2}')

@@ -31,6 +31,7 @@ async def everything(bob: Caller) -> list[Any]:
     return [(await bob.get(path)).json() for path in ("", "/trash", "/changes")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delete", ["soft", "hard"])
 async def test_a_second_user_can_neither_see_nor_change_anything(
     services: Services, surface: SurfaceName, someone: Any, delete: str

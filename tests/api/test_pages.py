@@ -68,6 +68,7 @@ async def test_the_link_is_a_path_that_keeps_what_was_asked(alice: Caller) -> No
     assert (await alice.get(target)).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sort", SORTS)
 async def test_every_task_is_seen_once_while_others_are_added_and_removed(alice: Caller, sort: str) -> None:
     kept = {task["id"] for task in await with_tasks(alice, 30)}

@@ -6,9 +6,12 @@ import uuid
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.support.tokens import bearer, signed
 from tests.web.launched import launched
+
+pytestmark = pytest.mark.slow
 
 TASKS = 10_000
 

@@ -222,6 +222,7 @@ async def test_an_issuer_that_is_down_at_start_delays_nothing_and_is_used_once_i
         assert await accepted(verifier, issuer.token("first"))
 
 
+@pytest.mark.slow
 async def test_a_thousand_first_tokens_make_one_fetch(issuer: Issuer, verifier: TokenVerifier) -> None:
     issuer.delay = 0.1
     await asyncio.gather(*(verifier.verify(issuer.token("first")) for _ in range(1000)))

@@ -9,6 +9,8 @@ from taskservice import __version__
 from tests.support.commands import ROOT, Operator
 from tests.support.services import SECRET
 
+pytestmark = pytest.mark.slow
+
 
 def test_version_and_info_are_about_this_service(operator: Operator) -> None:
     assert operator.litestar("version").out == f"{__version__}\n"

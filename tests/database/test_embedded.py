@@ -22,6 +22,8 @@ from taskservice.database import account, embedded
 from taskservice.database.embedded import EmbeddedPostgres
 from taskservice.database.programs import EmbeddedPostgresError, EmbeddedPostgresMissingError, binaries_of
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import sys
 from pathlib import Path

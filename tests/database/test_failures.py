@@ -21,6 +21,8 @@ from taskservice.database.failures import Failure, classify, describe
 from taskservice.database.url import read_database_url
 from tests.support.tls import tls_in_front_of
 
+pytestmark = pytest.mark.slow
+
 Connection = Any
 
 FOR_A_WHILE = "select sum(x) from generate_series(1, 20000000) x"

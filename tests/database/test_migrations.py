@@ -47,6 +47,8 @@ from tests.support.services import SECRET, Service, Services
 from tests.support.stage import Stage
 from tests.support.wire import Wire
 
+pytestmark = pytest.mark.slow
+
 Connection = Any
 
 

@@ -11,6 +11,8 @@ from tests.support.commands import BIN, Operator
 from tests.support.problems import assert_problem
 from tests.support.services import SECRET, Service, Services
 
+pytestmark = pytest.mark.slow
+
 
 def block(beginning: str) -> Block:
     (found,) = [block for block in blocks_of("docs/operations/" + "backup.md") if block.text.startswith(beginning)]

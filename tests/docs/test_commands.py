@@ -21,6 +21,8 @@ from tests.docs.blocks import PAGES, ROOT, Block, assert_shown, blocks_of
 from tests.docs.terminal import START, Terminal
 from tests.support.commands import Operator
 
+pytestmark = pytest.mark.slow
+
 SESSIONS = [["README.md"], ["docs/quickstart.md", "docs/errors.md", "docs/transfer.md"]]
 """Pages that are pasted as a whole, against a new service for each list of them."""
 

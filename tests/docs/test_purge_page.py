@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.docs.blocks import assert_shown, blocks_of
 from tests.support.commands import Operator
 from tests.support.postgres import ThrowawayPostgres
 from tests.support.services import SECRET
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_page_shows_what_the_commands_say(tmp_path: Path, postgres: ThrowawayPostgres, database_url: str) -> None:

@@ -6,6 +6,8 @@ from bench.reliability.database import KillablePostgres
 from bench.reliability.history.run import run_history
 from tests.support import needs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 async def test_every_answer_fits_into_the_order_of_the_writes(postgres: KillablePostgres) -> None:

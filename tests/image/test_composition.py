@@ -20,6 +20,8 @@ from tests.support import needs
 from tests.support.postgres import ThrowawayPostgres
 from tests.support.services import Services
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PASSWORD = "of-the-composition"
 ACCOUNT = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name

@@ -11,6 +11,8 @@ from bench.http import request
 from bench.reliability.program import Program, running_program
 from taskservice.observability.shared_figures import Figures, RouteFigures, SharedFigures
 
+pytestmark = pytest.mark.slow
+
 NOWHERE = "postgresql://somebody@127.0.0.1:1/none"
 LIVE = request("GET", "/health/live", None)
 Series = dict[str, list[tuple[dict[str, str], float]]]

@@ -9,8 +9,11 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.web.launched import ROOT, launched
+
+pytestmark = pytest.mark.slow
 
 PROGRAM = """
 import asyncio, json, sys

@@ -13,6 +13,8 @@ from bench.reliability.program import Program, running_program
 from taskservice.server import protocol
 from tests.support.talk import Talk, serving, talking
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 async def program() -> AsyncIterator[Program]:

@@ -20,6 +20,8 @@ from bench.processes import free_port
 from bench.reliability.program import REPOSITORY, Program, running_program
 from bench.tokens import SECRET
 
+pytestmark = pytest.mark.slow
+
 NOWHERE = "postgresql://somebody:a-secret-word@127.0.0.1:1/none"
 READY = request("GET", "/health/ready", None)
 LIVE = request("GET", "/health/live", None)

@@ -9,6 +9,8 @@ import pytest
 from bench.http import request
 from bench.reliability.program import Program, running_program
 
+pytestmark = pytest.mark.slow
+
 NOWHERE = "postgresql://somebody@127.0.0.1:1/none"
 ENDING = "finishing what is under way, then ending"
 

@@ -18,6 +18,8 @@ from bench.processes import free_port
 from bench.reliability.program import REPOSITORY, running_program
 from bench.tokens import SECRET, token
 
+pytestmark = pytest.mark.slow
+
 NOWHERE = "postgresql://somebody@127.0.0.1:1/none"
 
 

@@ -5,7 +5,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from bench.reliability.program import REPOSITORY
+
+pytestmark = pytest.mark.slow
 
 PROGRAM = """
 import pathlib, signal, socket, sys, time

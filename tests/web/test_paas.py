@@ -7,10 +7,13 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 
 from bench.processes import free_port
 from tests.docs.blocks import ROOT, blocks_of
 from tests.support.services import SECRET
+
+pytestmark = pytest.mark.slow
 
 
 def commands() -> dict[str, str]:

@@ -15,6 +15,8 @@ from bench.tokens import SECRET
 from tests.bench.history.planting import PLANTS, Plant, planted
 from tests.support.services import Services
 
+pytestmark = pytest.mark.slow
+
 CALLS = 2500
 
 
