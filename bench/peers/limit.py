@@ -30,37 +30,40 @@ Priority = Literal["low", "medium", "high"]
 COLUMNS = "id, title, description, status, priority, due_date, created_at, updated_at, completed_at"
 TASK_COLUMNS = ", ".join(f"tasks.{name}" for name in COLUMNS.split(", "))
 
+# A tag is made of the task's revision and its user's epoch.
+OWN = f"{COLUMNS}, revision, (SELECT epoch FROM users WHERE id = $1) AS epoch"
 # The user's revision comes with the rows, so that the list's ETag belongs to exactly these rows.
 LIST = f"""
-SELECT {COLUMNS}, (SELECT revision FROM users WHERE id = $1) FROM tasks WHERE user_id = $1 AND deleted_at IS NULL"""
-GET = f"SELECT {COLUMNS}, revision FROM tasks WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL"
+SELECT {OWN}, (SELECT revision FROM users WHERE id = $1) AS counter FROM tasks
+WHERE user_id = $1 AND deleted_at IS NULL"""
+GET = f"SELECT {OWN} FROM tasks WHERE user_id = $1 AND id = $2 AND deleted_at IS NULL"
 EXISTS = "SELECT 1 FROM tasks WHERE id = $1 AND deleted_at IS NULL"
-REVISION = "SELECT revision FROM users WHERE id = $1"
+TAG = "SELECT revision, epoch FROM users WHERE id = $1"
 CREATE = f"""
 WITH counter AS (
     INSERT INTO users (id, revision) VALUES ($1, 1)
-    ON CONFLICT (id) DO UPDATE SET revision = users.revision + 1 RETURNING revision
+    ON CONFLICT (id) DO UPDATE SET revision = users.revision + 1 RETURNING revision, epoch
 )
 INSERT INTO tasks (user_id, id, title, description, status, priority, due_date, completed_at, revision)
 SELECT $1, $2, $3, $4, $5, $6, $7, CASE WHEN $5 = 'completed' THEN now() END, counter.revision FROM counter
-RETURNING {COLUMNS}, revision"""
+RETURNING {COLUMNS}, revision, (SELECT epoch FROM counter)"""
 CREATE_MANY = f"""
 WITH counter AS (
     INSERT INTO users (id, revision) VALUES ($1, $8)
-    ON CONFLICT (id) DO UPDATE SET revision = users.revision + $8 RETURNING revision
+    ON CONFLICT (id) DO UPDATE SET revision = users.revision + $8 RETURNING revision, epoch
 )
 INSERT INTO tasks (user_id, id, title, description, status, priority, due_date, completed_at, revision)
 SELECT $1, item.id, title, description, status, priority, due_date, CASE WHEN status = 'completed' THEN now() END,
        counter.revision - $8 + position
 FROM counter, unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
      WITH ORDINALITY AS item (id, title, description, status, priority, due_date, position)
-RETURNING {COLUMNS}, revision"""
+RETURNING {COLUMNS}, revision, (SELECT epoch FROM counter)"""
 CHANGE = """
-WITH counter AS (UPDATE users SET revision = revision + 1 WHERE id = $1 RETURNING revision)
+WITH counter AS (UPDATE users SET revision = revision + 1 WHERE id = $1 RETURNING revision, epoch)
 UPDATE tasks SET {changes}, updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond'),
                  revision = counter.revision
 FROM counter WHERE tasks.id = $2 AND tasks.user_id = $1 AND tasks.deleted_at IS NULL
-RETURNING {columns}, tasks.revision"""
+RETURNING {columns}, tasks.revision, counter.epoch"""
 TOGGLE = CHANGE.format(
     changes="""status = CASE status WHEN 'completed' THEN 'pending' ELSE 'completed' END,
                completed_at = CASE status WHEN 'completed' THEN NULL ELSE now() END""",
@@ -68,7 +71,7 @@ TOGGLE = CHANGE.format(
 )
 DELETE = CHANGE.format(changes="deleted_at = now()", columns=TASK_COLUMNS)
 CHANGES = f"""
-SELECT {COLUMNS}, revision, deleted_at FROM tasks WHERE user_id = $1 AND revision > $2 ORDER BY revision LIMIT 1000"""
+SELECT {OWN}, deleted_at FROM tasks WHERE user_id = $1 AND revision > $2 ORDER BY revision LIMIT 1000"""
 TOMBSTONES = """
 SELECT revision, task_id, deleted_at FROM tombstones
 WHERE user_id = $1 AND revision > $2 ORDER BY revision LIMIT 1000"""
@@ -86,12 +89,28 @@ class Task(msgspec.Struct, gc=False):
     created_at: dt.datetime
     updated_at: dt.datetime
     completed_at: dt.datetime | None
+    etag: str
+
+
+def tag_of(revision: int, epoch: str) -> str:
+    return f'"{revision}-{epoch}"'
 
 
 def task_of(user: str, row: Any) -> Task:
     completed_at = row[8]
     return Task(
-        row[0], user, row[1], row[2], row[3], completed_at is not None, row[4], row[5], row[6], row[7], completed_at
+        row[0],
+        user,
+        row[1],
+        row[2],
+        row[3],
+        completed_at is not None,
+        row[4],
+        row[5],
+        row[6],
+        row[7],
+        completed_at,
+        tag_of(row[9], row[10]),
     )
 
 
@@ -215,7 +234,8 @@ async def answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, by
 
 
 async def answer_one(send: Send, status: int, user: str, row: Any, *headers: tuple[bytes, bytes]) -> None:
-    await answer(send, status, encode(task_of(user, row)), (b"etag", b'"%d"' % row[9]), *headers)
+    task = task_of(user, row)
+    await answer(send, status, encode(task), (b"etag", task.etag.encode()), *headers)
 
 
 async def body_of(receive: Receive) -> bytes:
@@ -248,16 +268,16 @@ def list_query(query: Mapping[str, list[str]], arguments: list[object]) -> str:
 
 async def list_tasks(user: str, headers: Mapping[bytes, bytes], query: Mapping[str, list[str]], send: Send) -> None:
     if (known := headers.get(b"if-none-match")) is not None:
-        (current,) = await connections.fetch(REVISION, user)
-        if known == b'"%d"' % current[0]:
+        (current,) = await connections.fetch(TAG, user)
+        if known == tag_of(*current).encode():
             await send({"type": "http.response.start", "status": 304, "headers": [(b"etag", known)]})
             await send({"type": "http.response.body"})
             return
     arguments: list[object] = [user]
     statement = list_query(query, arguments)
     rows = await connections.fetch(statement, *arguments)
-    revision = rows[0][9] if rows else 0
-    await answer(send, 200, encode([task_of(user, row) for row in rows]), (b"etag", b'"%d"' % revision))
+    tag = tag_of(rows[0]["counter"], rows[0]["epoch"]) if rows else tag_of(0, "")
+    await answer(send, 200, encode([task_of(user, row) for row in rows]), (b"etag", tag.encode()))
 
 
 async def create(user: str, receive: Receive, send: Send) -> None:
@@ -286,11 +306,9 @@ async def create_many(user: str, receive: Receive, send: Send) -> None:
         [task.due_date for task in new],
         len(new),
     )
-    await answer(
-        send,
-        200,
-        encode({"results": [{"status": 201, "task": task_of(user, row), "etag": f'"{row[9]}"'} for row in rows]}),
-    )
+    tasks = [task_of(user, row) for row in rows]
+    results = [{"status": 201, "task": task, "etag": task.etag} for task in tasks]
+    await answer(send, 200, encode({"results": results}))
 
 
 async def list_changes(user: str, query: Mapping[str, list[str]], send: Send) -> None:
@@ -298,9 +316,9 @@ async def list_changes(user: str, query: Mapping[str, list[str]], send: Send) ->
     rows = await connections.fetch(CHANGES, user, since)
     gone = await connections.fetch(TOMBSTONES, user, since)
     entries: list[tuple[int, dict[str, object]]] = [
-        (row[9], {"type": "upsert", "task": task_of(user, row), "etag": f'"{row[9]}"'})
-        if row[10] is None
-        else (row[9], {"type": "delete", "id": row[0], "deleted_at": row[10]})
+        (row["revision"], {"type": "upsert", "task": task_of(user, row), "etag": tag_of(row["revision"], row["epoch"])})
+        if row["deleted_at"] is None
+        else (row["revision"], {"type": "delete", "id": row["id"], "deleted_at": row["deleted_at"]})
         for row in rows
     ]
     entries += [(row[0], {"type": "delete", "id": row[1], "deleted_at": row[2]}) for row in gone]
@@ -339,7 +357,7 @@ async def update(user: str, task_id: uuid.UUID, receive: Receive, send: Send) ->
 
 
 async def get(user: str, task_id: uuid.UUID, send: Send) -> None:
-    rows = await connections.fetch(GET, task_id, user)
+    rows = await connections.fetch(GET, user, task_id)
     if not rows:
         raise await missing(task_id)
     await answer_one(send, 200, user, rows[0])
