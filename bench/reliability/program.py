@@ -54,7 +54,7 @@ class Program:
         own = psutil.Process(self.process.pid)
         return sum(int(process.memory_info().rss) for process in [own, *own.children(recursive=True)])
 
-    async def ready(self, seconds: float = 30, *, path: str = "/health/ready") -> float:
+    async def ready(self, seconds: float = 120, *, path: str = "/health/ready") -> float:
         """Wait for it; the seconds it took from now on."""
         began = time.monotonic()
         while time.monotonic() - began < seconds:

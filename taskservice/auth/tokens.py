@@ -19,7 +19,7 @@ import msgspec
 from jwt.warnings import InsecureKeyLengthWarning
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from taskservice import rules
+from taskservice import program_name, rules
 from taskservice.auth.jwks import ALGORITHMS, IssuerKeys
 from taskservice.auth.keys import SHARED_SECRET_ALGORITHM, KeySource, SharedSecrets
 from taskservice.problems import InvalidToken, Problem, TokenExpired
@@ -199,6 +199,19 @@ def expected_of_issuer(settings: Settings) -> Expected:
     if issuer is None or None in audience:
         raise SettingsError(["BETTER_AUTH_JWKS_URL: without an issuer and an audience its tokens cannot be checked"])
     return Expected(issuer, frozenset(filter(None, audience)))
+
+
+def key_sources(settings: Settings) -> str:
+    """Whose tokens count, in words for an operator."""
+    sources = []
+    if settings.generated_secret:
+        sources.append(f"a secret made for development; `{program_name.litestar()} token USER` signs one")
+    elif settings.secrets:
+        count = len(settings.secrets)
+        sources.append("HS256 with the shared secret" if count == 1 else f"HS256 with {count} shared secrets")
+    if settings.jwks_url:
+        sources.append(f"keys of {settings.jwks_url}")
+    return ", ".join(sources)
 
 
 def take_apart(token: bytes) -> Parts:

@@ -23,7 +23,8 @@ def version() -> None:
 @click.command()
 def info(app: "Litestar") -> None:
     """Show the versions and the settings that count here."""
-    from taskservice.database.server import DatabaseServer  # noqa: PLC0415 (see the package)
+    from taskservice.auth.tokens import key_sources  # noqa: PLC0415 (see the package)
+    from taskservice.database.server import DatabaseServer  # noqa: PLC0415
 
     settings: Settings = app.state.settings
     server: DatabaseServer = app.state.database_server
@@ -31,7 +32,7 @@ def info(app: "Litestar") -> None:
         "taskservice": f"{__version__}, Litestar {version_of('litestar')}, Python {platform.python_version()}",
         "environment": settings.env,
         "database": server.description,
-        "tokens": ", ".join(_key_sources(settings)),
+        "tokens": key_sources(settings),
         "CORS": _cors(settings),
         "tasks": f"title {settings.title}, description up to {settings.description_max} characters, "
         f"delete {settings.delete}, trash for {settings.retention_days} days",
@@ -42,17 +43,6 @@ def info(app: "Litestar") -> None:
     width = max(map(len, facts))
     for name, said in facts.items():
         click.echo(f"{name:<{width}}  {said}")
-
-
-def _key_sources(settings: "Settings") -> list[str]:
-    sources = []
-    if settings.generated_secret:
-        sources.append("a secret made for development")
-    elif settings.secrets:
-        sources.append("the shared secret" if len(settings.secrets) == 1 else f"{len(settings.secrets)} shared secrets")
-    if settings.jwks_url:
-        sources.append(f"keys of {settings.jwks_url}")
-    return sources
 
 
 def _cors(settings: "Settings") -> str:

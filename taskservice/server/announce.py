@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from taskservice import __version__, program_name
+from taskservice import __version__
+from taskservice.auth.tokens import key_sources
 from taskservice.database.server import DatabaseServer
 from taskservice.settings import PREFIX, SETTINGS, Settings
 
@@ -24,7 +25,7 @@ def announce(settings: Settings, server: DatabaseServer, address: str, workers: 
         "listens on": address + (f" with {workers} workers" if workers > 1 else ""),
         "docs": f"{address}/docs" if address.startswith("http") else "/docs",
         "database": server.description,
-        "tokens": _key_sources(settings),
+        "tokens": key_sources(settings),
         "policies": _changed_policies(settings) or "the defaults",
     }
     if settings.production:
@@ -50,18 +51,6 @@ def progress(what: str) -> Iterator[None]:
     finally:
         timer.cancel()
         timer.join()
-
-
-def _key_sources(settings: Settings) -> str:
-    sources = []
-    if settings.generated_secret:
-        sources.append(f"a secret made for development; `{program_name.litestar()} token USER` signs one")
-    elif settings.secrets:
-        count = len(settings.secrets)
-        sources.append("HS256 with the shared secret" if count == 1 else f"HS256 with {count} shared secrets")
-    if settings.jwks_url:
-        sources.append(f"keys of {settings.jwks_url}")
-    return ", ".join(sources)
 
 
 def _changed_policies(settings: Settings) -> str:

@@ -3,17 +3,21 @@
 In development, and only for a browser on the same machine, the page carries a token for a demo user.
 """
 
+import datetime as dt
 import ipaddress
 import re
 from html import escape
 from typing import Any, Final
 
+import msgspec
 from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from taskservice import __version__, program_name
 from taskservice.auth.tokens import issue_token
 from taskservice.settings import Settings
+from taskservice.tasks.samples import sample_tasks
+from taskservice.tasks.schemas import TaskCreate
 from taskservice.web.layout import Layout, fill
 
 DEMO_USER: Final = "demo"
@@ -52,8 +56,17 @@ def _start(settings: Settings, token: str | None, address: str) -> str:
     values = {"address": address, "token": token or "PASTE_A_TOKEN_HERE", "user": DEMO_USER}
     examples = fill("examples.html", values)
     if token:
-        return fill("demo.html", values) + examples
+        return fill("demo.html", values | {"samples": escape(_samples())}) + examples
     return fill("token.html", {"source": token_source(settings)}) + examples
+
+
+def _samples() -> str:
+    """The creations that the button "Make sample tasks" sends, as JSON."""
+    operations = [
+        {"op": "create", "data": {name: getattr(task, name) for name in TaskCreate.__struct_fields__}}
+        for task in sample_tasks(dt.datetime.now(dt.UTC))
+    ]
+    return msgspec.json.encode({"operations": operations}).decode()
 
 
 def token_source(settings: Settings) -> str:

@@ -1,5 +1,6 @@
 """What a front end needs, from a page of another origin, with the very lines that docs/frontend.md shows."""
 
+import datetime as dt
 import http.server
 import threading
 from collections.abc import Callable, Iterator
@@ -56,8 +57,8 @@ class FrontEnd:
         """The body of an async function that sees the page's module, `call`, and what is passed."""
         names = ", ".join(["api", "token", *more])
         return await self.visit.page.evaluate(
-            f"async ({{ {names} }}) => {{ const {{ ApiError, Conflict, connect, create, edit, explain, list, listAll, "
-            "read, remove, toggle } = window.tasks; const call = connect(api, async () => token);"
+            f"async ({{ {names} }}) => {{ const {{ ApiError, Conflict, complete, connect, create, edit, explain, list, "
+            "listAll, read, remove } = window.tasks; const call = connect(api, async () => token);"
             f"{script} }}",
             self._arguments | more,
         )
@@ -129,11 +130,33 @@ async def test_it_edits_and_shows_a_conflict(front_end: FrontEnd) -> None:
     assert said == 'This task was changed somewhere else: it is now "Theirs".'
 
 
-async def test_it_toggles(front_end: FrontEnd) -> None:
+async def test_a_double_click_completes_once(front_end: FrontEnd) -> None:
     assert await front_end.run("""
         const task = await create(call, { title: "Switch" });
-        return [(await toggle(call, task.id)).completed, (await toggle(call, task.id)).completed];
-    """) == [True, False]
+        const states = [];
+        for (const wanted of [true, true, false]) states.push((await complete(call, task.id, wanted)).completed);
+        return states;
+    """) == [True, True, False]
+
+
+async def test_it_asks_for_a_new_token_once_when_the_old_one_has_expired(
+    front_end: FrontEnd, open_service: Service
+) -> None:
+    expired = open_service.token("late", ttl=dt.timedelta(seconds=-1))
+    asked, tasks, refused, code = await front_end.run(
+        """
+        const asked = [];
+        const renewing = connect(api, async (renew) => { asked.push(renew); return renew ? token : expired; });
+        const { tasks } = await list(renewing);
+        let refused = 0;
+        const stubborn = connect(api, async () => { refused++; return expired; });
+        const code = await list(stubborn).catch((error) => error.problem.code);
+        return [asked, tasks, refused, code];
+        """,
+        expired=expired,
+    )
+    assert (asked, tasks) == ([False, True], [])
+    assert (refused, code) == (2, "token-expired")
 
 
 async def test_it_undoes_a_delete(front_end: FrontEnd) -> None:

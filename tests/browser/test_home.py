@@ -6,6 +6,7 @@ from pathlib import Path
 
 from playwright.async_api import expect
 
+from taskservice.tasks.samples import SAMPLES
 from tests.browser.conftest import Visiting
 from tests.support import needs
 from tests.support.services import Service
@@ -30,10 +31,12 @@ async def test_one_click_opens_swagger_ui_with_the_demo_users_token(service: Ser
 
 async def test_a_button_makes_sample_tasks_and_shows_them(service: Service, visiting: Visiting) -> None:
     visit = await visiting(f"{service.url}/")
-    before = len((await service.user("demo").get("")).json())
+    demo = service.user("demo")
+    before = len(await demo.tasks())
     await visit.page.get_by_role("button", name="Make sample tasks").click()
     await expect(visit.page.locator("#tasks li")).to_have_count(6)
-    assert len((await service.user("demo").get("")).json()) == before + 6
+    made = (await demo.tasks())[before:]
+    assert sorted(task["title"] for task in made) == sorted(sample.title for sample in SAMPLES)
 
 
 async def test_what_the_service_refuses_is_said_on_the_page(service: Service, visiting: Visiting) -> None:

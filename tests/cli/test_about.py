@@ -20,7 +20,7 @@ def test_version_and_info_are_about_this_service(operator: Operator) -> None:
     assert facts["taskservice"].startswith(f"{__version__}, Litestar 2.")
     assert facts["CORS"] == "https://todo.example"
     assert "delete hard" in facts["tasks"]
-    assert facts["tokens"] == "the shared secret"
+    assert facts["tokens"] == "HS256 with the shared secret"
     assert SECRET not in info.said
 
 

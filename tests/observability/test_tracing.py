@@ -18,7 +18,6 @@ pytestmark = pytest.mark.slow
 PROGRAM = """
 import asyncio, json, sys
 from tests.web.small_app import client_of, settings_of, small_app
-from taskservice.observability.access_log import RequestLog
 from taskservice.observability.tracing import traced
 
 with_sdk = sys.argv[1] == "sdk"
@@ -34,13 +33,10 @@ if with_sdk:
 
 async def main():
     settings = settings_of()
-    app, log = small_app(settings)
-    inside = app.asgi_handler._app
-    wrapped = traced(inside)
+    app, log = small_app(settings, within_log=[traced])
     if not with_sdk:
-        assert wrapped is inside
+        assert traced(app) is app
         assert not [name for name in sys.modules if name.startswith("opentelemetry.sdk")]
-    app.asgi_handler = RequestLog(wrapped, log)
     async with client_of(app) as client:
         parent = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
         await client.get("/api/tasks/17?q=private", headers=parent)

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import httpx
@@ -11,8 +12,9 @@ from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.params import FromPath
-from litestar.types import ControllerRouterHandler
+from litestar.types import ASGIApp, ControllerRouterHandler
 
+from taskservice.app import Application
 from taskservice.auth.tokens import Principal
 from taskservice.database.database_time import spent_on_database
 from taskservice.observability.access_log import Observe, RequestLog
@@ -84,11 +86,15 @@ def as_problem(request: Request[Any, Any, Any], error: Exception) -> Response[An
 
 
 def small_app(
-    settings: Settings, *more: ControllerRouterHandler, observe: Observe | None = None, **options: Any
+    settings: Settings,
+    *more: ControllerRouterHandler,
+    observe: Observe | None = None,
+    within_log: Sequence[Callable[[ASGIApp], ASGIApp]] = (),
+    **options: Any,
 ) -> tuple[Litestar, Log]:
     log = configure_logging(settings)
     routes: Sequence[ControllerRouterHandler] = [read_task, broken, away, live, ready, slow, *more]
-    app = Litestar(
+    app = Application(
         routes,
         openapi_config=options.pop("openapi_config", None),
         logging_config=None,
@@ -96,9 +102,9 @@ def small_app(
         after_exception=[remember_cause],
         exception_handlers=options.pop("exception_handlers", {Exception: as_problem}),
         cors_config=CORSConfig(allow_origins=["https://front.example"]),
+        outer_middleware=[partial(RequestLog, log=log, observe=observe), *within_log],
         **options,
     )
-    app.asgi_handler = RequestLog(app.asgi_handler, log, observe=observe)
     return app, log
 
 

@@ -39,20 +39,6 @@ const token = byId("token")?.textContent;
 
 byId("use-token")?.addEventListener("click", () => sessionStorage.setItem("taskservice-token", token));
 
-function daysFromNow(days) {
-  const date = new Date(Date.now() + days * 86_400_000);
-  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 10);
-}
-
-const samples = [
-  { title: "Buy milk and bread", priority: "medium", due_date: daysFromNow(0) },
-  { title: "Call the dentist", priority: "high", due_date: daysFromNow(1) },
-  { title: "Write the release notes", status: "in_progress", priority: "high", due_date: daysFromNow(3) },
-  { title: "Plan the summer holidays", description: "Somewhere with a lake.", priority: "low" },
-  { title: "Return the library books", priority: "medium", due_date: daysFromNow(-2) },
-  { title: "Water the plants", priority: "low", status: "completed" },
-];
-
 async function call(path, options = {}) {
   const answer = await fetch(path, {
     ...options,
@@ -80,10 +66,9 @@ byId("make-tasks")?.addEventListener("click", async (event) => {
   const outcome = byId("outcome");
   event.target.disabled = true;
   try {
-    const operations = samples.map((data) => ({ op: "create", data }));
-    await call("api/tasks/batch", { method: "POST", body: JSON.stringify({ operations }) });
+    const { results } = await call("api/tasks/batch", { method: "POST", body: event.target.dataset.batch });
     const tasks = await call("api/tasks?sort=-created&limit=6");
-    outcome.textContent = `Made ${samples.length} tasks. GET /api/tasks?sort=-created&limit=6 answers:`;
+    outcome.textContent = `Made ${results.length} tasks. GET /api/tasks?sort=-created&limit=6 answers:`;
     byId("tasks").replaceChildren(...tasks.map(row));
     byId("tasks").hidden = false;
   } catch (error) {

@@ -39,8 +39,17 @@ STRICT: dict[str, Any] = {
 AS_A_BROWSER = """
 const [, module, origin, cookie] = process.argv;
 const inNode = globalThis.fetch;
-globalThis.fetch = (path, options) => inNode(new URL(path, origin), { ...options, headers: { cookie } });
-console.log(await (await import(module)).token());
+let asked = 0;
+globalThis.fetch = (path, options) => (asked++, inNode(new URL(path, origin), { ...options, headers: { cookie } }));
+const { token, forgetToken } = await import(module);
+const [first, at_once] = await Promise.all([token(), token()]);
+const again = await token();
+const asked_once = asked === 1 && first === at_once && first === again;
+await token(true);
+const renewed = asked === 2;
+forgetToken();
+await token();
+console.log(JSON.stringify({ token: again, asked_once, renewed, asked_after_forgetting: asked === 3 }));
 """
 
 
@@ -79,7 +88,9 @@ async def test_recipe_1_the_jwt_plugin(pairs: Pairs, tmp_path: Path) -> None:
     server, service = await pairs.start(project=project, service=ONLY_KEYS)
     ann = await server.sign_up("Ann")
     token = await asyncio.to_thread(token_in_a_browser, project, server, ann)
-    await the_life_of_a_task(caller(service, token.stdout.strip(), ann.id))
+    said = json.loads(token.stdout)
+    await the_life_of_a_task(caller(service, said.pop("token"), ann.id))
+    assert said == {"asked_once": True, "renewed": True, "asked_after_forgetting": True}
     ann.cookies.clear()
     assert "Sign in first" in (await asyncio.to_thread(token_in_a_browser, project, server, ann)).stderr
 
