@@ -27,7 +27,7 @@ Visiting = Callable[..., Awaitable[Visit]]
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
     chromium = needs.program("chromium")
-    expect.set_options(timeout=15_000)
+    expect.set_options(timeout=60_000)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=QUIET)
         yield browser

@@ -35,7 +35,7 @@ class Visit:
         context = await browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(60_000)
         page = await context.new_page()
         visit = cls(context, page, frozenset({origin_of(url), *elsewhere}))
         page.on("console", visit._on_console)

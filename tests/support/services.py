@@ -144,7 +144,7 @@ class Service:
     def user(self, user: str, surface: SurfaceName = "token") -> Caller:
         return Caller(self, user, surface, {"Authorization": f"Bearer {self.token(user)}"})
 
-    def wait_until_ready(self, seconds: float = 20) -> None:
+    def wait_until_ready(self, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         with httpx.Client(base_url=self.url, trust_env=False) as http:
             while True:
