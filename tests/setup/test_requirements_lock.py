@@ -16,7 +16,7 @@ PINS = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", LOCK, re.MULTILINE))
 
 WANTED = [
     *PYPROJECT["project"]["dependencies"],
-    *PYPROJECT["project"]["optional-dependencies"]["embedded"],
+    *(each for extra in PYPROJECT["project"]["optional-dependencies"].values() for each in extra),
     *PYPROJECT["dependency-groups"]["setup"],
     *(each for each in PYPROJECT["dependency-groups"]["dev"] if isinstance(each, str)),
     *PYPROJECT["build-system"]["requires"],
