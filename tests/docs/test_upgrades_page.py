@@ -7,6 +7,7 @@ from tests.docs.blocks import blocks_of
 from tests.support.commands import Operator, Outcome
 from tests.support.services import SECRET, Services
 
+
 async def test_the_commands_migrate_and_take_back(tmp_path: Path, services: Services, database_url: str) -> None:
     operator = Operator(tmp_path, DATABASE_URL=database_url, BETTER_AUTH_SECRET=SECRET)
     doctor, upgrade, downgrade = (block.text for block in blocks_of("docs/operations/" + "upgrades.md"))

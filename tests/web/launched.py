@@ -58,7 +58,7 @@ def launched(command: list[str], directory: Path, database_url: str, **environ: 
             | environ,
         )
         try:
-            until = time.monotonic() + 30
+            until = time.monotonic() + 120
             while not _is_ready(said.url):
                 assert service.poll() is None, said.err
                 assert time.monotonic() < until, said.out + said.err

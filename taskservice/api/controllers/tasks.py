@@ -208,7 +208,7 @@ class TaskController(Controller):
 
     @patch(
         "/{task_id:str}/complete",
-        summary="Complete a task, or take it back",
+        summary="Complete or reopen a task",
         response_description=CHANGED,
         dto=BodyDTO[Completion],
         return_dto=None,
