@@ -26,6 +26,7 @@ USER_ID_MAX: Final = 255
 
 LIST_LIMIT: Final = 1000
 SEARCH_MAX: Final = 200
+IDS_MAX: Final = 100
 BATCH_MAX: Final = 100
 BODY_MAX: Final = 64 * 1024
 BATCH_BODY_MAX: Final = 1024 * 1024

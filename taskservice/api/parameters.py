@@ -101,15 +101,19 @@ _QUERY: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "completed": ({"type": "boolean"}, "Another way to ask for the status."),
     "priority": (_any_of(*rules.PRIORITIES), "Any of these; repeated, or separated by comma."),
     "due": (
-        {"type": "string", "enum": list(list_query.DUE)},
-        "`none`: without a due date. `any`: with one. `overdue`, `today`: as the clock says in `tz`; what is completed "
-        "is never overdue.",
+        _any_of(*list_query.DUE),
+        "Any of these; repeated, or separated by comma. `none`: without a due date. `any`: with one. `overdue`, "
+        "`today`: as the clock says in `tz`; what is completed is never overdue.",
     ),
     "tz": (
         {"type": "string", "format": "time-zone"},
         "The IANA time zone of `due=today` and `due=overdue`, such as `Europe/Berlin`; UTC without it.",
     ),
     **{name: _moment(name) for name in list_query.MOMENTS},
+    "ids": (
+        {"type": "array", "items": {"type": "string", "format": "uuid"}, "minItems": 1, "maxItems": rules.IDS_MAX},
+        f"Up to {rules.IDS_MAX} ids, separated by comma: those that are there.",
+    ),
     "q": (
         {"type": "string", "minLength": 1, "maxLength": rules.SEARCH_MAX, "pattern": r"^[^\x00]*$"},
         "Part of the title or the description, in upper or lower case. `%` and `_` are ordinary characters.",
@@ -125,6 +129,11 @@ _QUERY: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "cursor": (
         {"type": "string", "format": "cursor"},
         "Where the page starts: taken from the `Link` of the page before, of the same filters and sort.",
+    ),
+    "count": (
+        {"type": "boolean", "default": False},
+        "Say in `X-Total-Count` how many tasks the filters match on all pages. The `Link` to the next page leaves it "
+        "out.",
     ),
     "since": (
         {"type": "string", "pattern": f"^{TOKEN.pattern}$"},
@@ -152,5 +161,5 @@ def query_parameter(name: str, surface: Surface) -> dict[str, Any]:
     if name in _REQUIRED:
         parameter["required"] = True
     if schema["type"] == "array":
-        parameter |= {"style": "form", "explode": True}
+        parameter |= {"style": "form", "explode": name != "ids"}
     return parameter

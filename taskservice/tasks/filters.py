@@ -8,11 +8,12 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.dialects import postgresql
 
-from taskservice.tasks.models import TIMESTAMPTZ, alphabetical, by_priority, by_status, none_last, tasks
+from taskservice.tasks.models import NEVER, TIMESTAMPTZ, alphabetical, by_priority, by_status, none_last, tasks
 
 # ---- sorts: each is a function of a column and of the cursor's value alike, never NULL, and has its own index
 
@@ -30,6 +31,7 @@ def _itself(value: Any) -> sa.ColumnElement[Any]:
 SORTS: Final[dict[str, Sort]] = {
     "created": Sort("created_at", _itself, TIMESTAMPTZ),
     "updated": Sort("updated_at", _itself, TIMESTAMPTZ),
+    "completed": Sort("completed_at", none_last, TIMESTAMPTZ),
     "title": Sort("title", alphabetical, sa.Text()),
     "due": Sort("due_date", none_last, TIMESTAMPTZ),
     "priority": Sort("priority", by_priority, sa.Text()),
@@ -49,7 +51,9 @@ class Order(Struct, frozen=True):
 
 # ---- conditions
 
-_due, _status = tasks.c.due_date, tasks.c.status
+_status = tasks.c.status
+# Compared as the indexes have them: without a moment is last.
+_due, _completed_at = none_last(tasks.c.due_date), none_last(tasks.c.completed_at)
 
 
 def _any_of(column: sa.ColumnElement[str], name: str) -> sa.ColumnElement[bool]:
@@ -72,19 +76,25 @@ CONDITIONS: Final[dict[str, sa.ColumnElement[bool]]] = {
     "open": tasks.c.completed.is_(False),
     "completed": tasks.c.completed.is_(True),
     "priority": _any_of(tasks.c.priority, "priority"),
-    "due_none": _due.is_(None),
-    "due_any": _due.is_not(None),
+    "ids": tasks.c.id == sa.any_(sa.bindparam("ids", type_=postgresql.ARRAY(sa.Uuid))),
+    "due_none": _due == NEVER,
+    "due_any": _due < NEVER,
     # A plain date is compared as a day of the asked zone, an instant as a moment.
     "due_overdue": sa.and_(
         tasks.c.completed.is_(False),
-        _due < sa.case((tasks.c.due_all_day, _moment("today")), else_=_moment("now")),
+        sa.or_(
+            sa.and_(tasks.c.due_all_day, _due < _moment("today")),
+            sa.and_(~tasks.c.due_all_day, _due < _moment("now")),
+        ),
     ),
     "due_today": sa.or_(
         sa.and_(tasks.c.due_all_day, _due == _moment("today")),
         sa.and_(~tasks.c.due_all_day, _due >= _moment("day_start"), _due < _moment("day_end")),
     ),
     "due_before": _due < _moment("due_before"),
-    "due_after": _due > _moment("due_after"),
+    "due_after": sa.and_(_due > _moment("due_after"), _due < NEVER),
+    "completed_before": _completed_at < _moment("completed_before"),
+    "completed_after": sa.and_(_completed_at > _moment("completed_after"), _completed_at < NEVER),
     "created_before": tasks.c.created_at < _moment("created_before"),
     "created_after": tasks.c.created_at > _moment("created_after"),
     "updated_before": tasks.c.updated_at < _moment("updated_before"),
@@ -93,12 +103,27 @@ CONDITIONS: Final[dict[str, sa.ColumnElement[bool]]] = {
 }
 
 
+EITHER: Final = "|"
+"""Stands between the names of conditions one of which is enough: `due_none|due_today`."""
+
+
+def _condition(name: str) -> sa.ColumnElement[bool]:
+    return sa.or_(*(CONDITIONS[one] for one in name.split(EITHER)))
+
+
 class Shape(Struct, frozen=True):
     """What a list's SQL depends on."""
 
     conditions: tuple[str, ...] = ("live",)
     orders: tuple[Order, ...] = (Order("created"),)
     after_cursor: bool = False
+    counts: bool = False
+    """Whether each row says how many there are on all pages together."""
+
+    @property
+    def after(self) -> "Shape":
+        """The shape of the pages that follow."""
+        return msgspec.structs.replace(self, after_cursor=True)
 
 
 # ---- the SQL of a page
@@ -113,12 +138,21 @@ def page(shape: Shape, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Select[An
     downward.append(downward[0])
     query = (
         sa.select(*columns)
-        .where(tasks.c.user_id == sa.bindparam("user_id", type_=sa.Text))
-        .where(*(CONDITIONS[name] for name in shape.conditions))
+        .where(*_filters(shape))
         .order_by(*(key.desc() if down else key.asc() for key, down in zip(keys, downward, strict=True)))
         .limit(sa.bindparam("rows", type_=sa.Integer))
     )
     return query.where(_beyond_cursor(shape, keys, downward)) if shape.after_cursor else query
+
+
+def total(shape: Shape) -> sa.ScalarSelect[int]:
+    """How many tasks the filters match, on all pages."""
+    return sa.select(sa.func.count()).select_from(tasks).where(*_filters(shape)).correlate(None).scalar_subquery()
+
+
+def _filters(shape: Shape) -> list[sa.ColumnElement[bool]]:
+    owned = tasks.c.user_id == sa.bindparam("user_id", type_=sa.Text)
+    return [owned, *(_condition(name) for name in shape.conditions)]
 
 
 def _beyond_cursor(shape: Shape, keys: list[sa.ColumnElement[Any]], downward: list[bool]) -> sa.ColumnElement[bool]:

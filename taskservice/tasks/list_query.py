@@ -13,7 +13,7 @@ from taskservice.problems import FieldError, ValidationFailed
 from taskservice.tasks import validation
 from taskservice.tasks.cursors import as_parameter, list_key, position_after, read_cursor, write_cursor
 from taskservice.tasks.fields import midnight
-from taskservice.tasks.filters import SORTS, Order, Shape
+from taskservice.tasks.filters import EITHER, SORTS, Order, Shape
 from taskservice.tasks.query_string import read_limit, read_parameters
 from taskservice.tasks.validation import Invalid
 
@@ -38,8 +38,7 @@ class ListQuery(Struct, frozen=True):
     def after(self, last: Mapping[str, Any]) -> "ListQuery":
         """The query for the page after the one that ends with this row."""
         position = position_after(last, self.shape.orders)
-        shape = Shape(self.shape.conditions, self.shape.orders, after_cursor=True)
-        return msgspec.structs.replace(self, shape=shape, values=self.values | position)
+        return msgspec.structs.replace(self, shape=self.shape.after, values=self.values | position)
 
 
 class Surface(Struct, frozen=True):
@@ -56,10 +55,14 @@ PATH_SURFACE: Final = Surface(("pending", "completed", "all"), pending_is_open=T
 
 MOMENTS: Final = (
     "due_before", "due_after", "created_before", "created_after", "updated_before", "updated_after",
+    "completed_before", "completed_after",
 )  # fmt: skip
 DUE: Final = ("none", "any", "overdue", "today")
-PARAMETERS: Final = ("status", "completed", "priority", "due", "tz", *MOMENTS, "q", "sort", "limit", "cursor")
-_REPEATABLE: Final = frozenset({"status", "priority"})
+PARAMETERS: Final = (
+    "status", "completed", "priority", "due", "tz", *MOMENTS, "ids", "q", "sort", "limit", "cursor", "count",
+)  # fmt: skip
+_REPEATABLE: Final = frozenset({"status", "priority", "due"})
+_NO_FILTERS: Final = frozenset({"limit", "cursor", "count"})
 
 
 def read_list_query(query: bytes, surface: Surface, cursor_key: bytes, errors: Sequence[FieldError] = ()) -> ListQuery:
@@ -92,8 +95,10 @@ class _Reader:
             self._read_states()
             self._read_due()
             self._read_moments()
+            self._read_ids()
             self._read_search()
-        shape = Shape(tuple(sorted(set(self._conditions))), self._orders())
+        counts = self._boolean("count") is True
+        shape = Shape(tuple(sorted(set(self._conditions))), self._orders(), counts=counts)
         return _finish(shape, self._values, limit, self._found, self.errors, cursor_key)
 
     def _wrong(self, name: str, invalid: Invalid) -> None:
@@ -107,6 +112,12 @@ class _Reader:
                 return []
         return chosen
 
+    def _boolean(self, name: str) -> bool | None:
+        words = self._choices(name, ("true", "false"))
+        if len(words) > 1:
+            self._wrong(name, Invalid("repeated", "must be given once"))
+        return words[0] == "true" if len(words) == 1 else None
+
     def _read_states(self) -> None:
         statuses = set(self._choices("status", self._surface.statuses))
         if statuses and "all" not in statuses:
@@ -118,31 +129,28 @@ class _Reader:
             elif not self._surface.pending_is_open:
                 self._conditions.append("status")
                 self._values["status"] = sorted(statuses)
-        completed = self._choices("completed", ("true", "false"))
-        if len(completed) == 1:
-            self._conditions.append("completed" if completed == ["true"] else "open")
-        elif completed:
-            self._wrong("completed", Invalid("repeated", "must be given once"))
+        completed = self._boolean("completed")
+        if completed is not None:
+            self._conditions.append("completed" if completed else "open")
         priorities = sorted(set(self._choices("priority", rules.PRIORITIES)))
         if priorities:
             self._conditions.append("priority")
             self._values["priority"] = priorities
 
     def _read_due(self) -> None:
-        due = self._found.get("due", [None])[0]
-        if due is not None and due not in DUE:
-            self._wrong("due", Invalid("one_of", f"must be one of {', '.join(DUE)}", allowed=DUE))
-            due = None
+        dues = sorted(set(self._choices("due", DUE)))
+        follows_clock = not {"overdue", "today"}.isdisjoint(dues)
         name = self._found.get("tz", [None])[0]
-        if name is not None and due not in {"overdue", "today"}:
+        if name is not None and not follows_clock:
             self._wrong("tz", Invalid("combination", "goes with due=overdue or due=today only"))
         elif name is not None and name not in _zones():
             self._wrong("tz", Invalid("time_zone", "must be an IANA time zone such as Europe/Berlin"))
             name = None
-        if due is not None:
-            self._conditions.append(f"due_{due}")
-        if due in {"overdue", "today"}:
-            self._values |= clock_values(due, ZoneInfo(name) if name in _zones() else dt.UTC)
+        if dues:
+            self._conditions.append(EITHER.join(f"due_{due}" for due in dues))
+        if follows_clock:
+            values = clock_values(ZoneInfo(name) if name in _zones() else dt.UTC)
+            self._values |= {value: values[value] for due in dues for value in _CLOCK_VALUES.get(due, ())}
 
     def _read_moments(self) -> None:
         for name in MOMENTS:
@@ -154,6 +162,18 @@ class _Reader:
                 else:
                     self._conditions.append(name)
                     self._values[name] = midnight(found) if not isinstance(found, dt.datetime) else found
+
+    def _read_ids(self) -> None:
+        if "ids" in self._found:
+            texts = self._found["ids"][0].split(",")
+            try:
+                self._values["ids"] = [validation.identifier(text) for text in texts]
+            except Invalid as invalid:
+                self._wrong("ids", Invalid(invalid.rule, f"{invalid.message}, or several by comma"))
+            if len(texts) > rules.IDS_MAX:
+                limit = rules.IDS_MAX
+                self._wrong("ids", Invalid("length", f"must be at most {limit} ids", limit=limit))
+            self._conditions.append("ids")
 
     def _read_search(self) -> None:
         if "q" in self._found:
@@ -190,17 +210,19 @@ def _zones() -> set[str]:
 _known_zones: Final[set[str]] = set()
 
 
-def clock_values(due: str, zone: dt.tzinfo) -> dict[str, dt.datetime]:
+_CLOCK_VALUES: Final = {"overdue": ("today", "now"), "today": ("today", "day_start", "day_end")}
+"""What the conditions take of `clock_values`."""
+
+
+def clock_values(zone: dt.tzinfo) -> dict[str, dt.datetime]:
     """The moments that `today` and `overdue` mean right now, in a zone."""
     now = dt.datetime.now(dt.UTC)
     today = now.astimezone(zone).date()
-    if due == "overdue":
-        return {"today": midnight(today), "now": now}
     start, end = (
         dt.datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(dt.UTC)
         for day in (today, today + dt.timedelta(days=1))
     )
-    return {"today": midnight(today), "day_start": start, "day_end": end}
+    return {"now": now, "today": midnight(today), "day_start": start, "day_end": end}
 
 
 def _finish(
@@ -211,7 +233,7 @@ def _finish(
     errors: list[FieldError],
     cursor_key: bytes,
 ) -> ListQuery:
-    asked = tuple((name, ",".join(found[name])) for name in sorted(found) if name not in {"limit", "cursor"})
+    asked = tuple((name, ",".join(found[name])) for name in sorted(found) if name not in _NO_FILTERS)
     follows_clock = "now" in values or "day_start" in values
     key = list_key(cursor_key, repr((shape.conditions, asked)))
     values = {name: as_parameter(value) for name, value in values.items()}
@@ -222,7 +244,7 @@ def _finish(
             errors.append(Invalid("cursor", message).at("cursor", "query"))
         else:
             values |= position
-            shape = Shape(shape.conditions, shape.orders, after_cursor=True)
+            shape = shape.after
     if errors:
         raise ValidationFailed(errors)
     return ListQuery(shape, values, limit, key, asked, follows_clock)

@@ -50,8 +50,11 @@ def alphabetical(value: Any) -> sa.ColumnElement[str]:
     return sa.func.lower(value, type_=sa.Text)
 
 
+NEVER = sa.literal_column("'infinity'::timestamptz", TIMESTAMPTZ)
+
+
 def none_last(value: Any) -> sa.ColumnElement[dt.datetime]:
-    return sa.func.coalesce(value, sa.literal_column("'infinity'::timestamptz"))
+    return sa.func.coalesce(value, NEVER)
 
 
 def by_priority(value: Any) -> sa.ColumnElement[int]:
@@ -167,6 +170,7 @@ sa.Index(
 )
 _serves_list("created", tasks.c.created_at)
 _serves_list("updated", tasks.c.updated_at)
+_serves_list("completed", none_last(tasks.c.completed_at))
 _serves_list("title", alphabetical(tasks.c.title))
 _serves_list("due", none_last(tasks.c.due_date))
 _serves_list("priority", by_priority(tasks.c.priority))

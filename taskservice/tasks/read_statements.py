@@ -48,15 +48,21 @@ WHICH_EXIST: Final = Statement(
 
 @lru_cache(512)
 def list_page(shape: Shape) -> Statement:
-    """A page of a list; each row carries the user's counter in the same snapshot."""
-    return Statement(filters.page(shape, (*COLUMNS, _epoch, _of_user(users.c.revision).label("counter"))))
+    """A page of a list; each row carries the user's counter, and the total if asked for, in the same snapshot."""
+    extra = (_epoch, _of_user(users.c.revision).label("counter"), *_total(shape))
+    return Statement(filters.page(shape, (*COLUMNS, *extra)))
 
 
 @lru_cache(512)
 def list_is_filled(shape: Shape) -> Statement:
-    """Whether a page has any row, and the user's counter in the same snapshot."""
+    """Whether a page has any row, the user's counter and the total in the same snapshot."""
     filled = sa.exists(filters.page(shape, (_one,)))
-    return Statement(sa.select(_of_user(users.c.revision).label("counter"), _epoch, filled.label("filled")))
+    extra = (filled.label("filled"), *_total(shape))
+    return Statement(sa.select(_of_user(users.c.revision).label("counter"), _epoch, *extra))
+
+
+def _total(shape: Shape) -> tuple[sa.Label[int], ...]:
+    return (filters.total(shape).label("total"),) if shape.counts else ()
 
 
 def _changes() -> Statement:

@@ -43,11 +43,12 @@ class Edited(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """Rows of a list, the list's tag in the same snapshot, and where the next page starts."""
+    """Rows of a list, the list's tag in the same snapshot, and where the next page starts. `total`: if asked for."""
 
     rows: list[Row]
     tag: str
     next_cursor: str | None
+    total: int | None = None
 
 
 class Change(Struct, frozen=True):
@@ -107,13 +108,13 @@ class TaskStore:
             filled = read.list_is_filled(query.shape)
             found = await self._queries.fetchrow(filled.sql, filled.args(**values), repeatable=True)
             if found is not None and not found["filled"]:
-                return Page([], _list_tag(owner, found), None)
+                return Page([], _list_tag(owner, found), None, found["total"] if query.shape.counts else None)
             rows = await self._queries.fetch(statement.sql, args, repeatable=True)
-        tag = _list_tag(owner, rows[0])
+        tag, total = _list_tag(owner, rows[0]), rows[0]["total"] if query.shape.counts else None
         if len(rows) <= query.limit:
-            return Page(rows, tag, None)
+            return Page(rows, tag, None, total)
         rows.pop()
-        return Page(rows, tag, query.next_cursor(rows[-1]))
+        return Page(rows, tag, query.next_cursor(rows[-1]), total)
 
     async def changes(self, owner: str, since: int, *, limit: int, deletions_after: int) -> Changes:
         """Up to `limit` changes after `since`, deletions only if they are after `deletions_after` too."""

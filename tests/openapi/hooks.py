@@ -54,7 +54,7 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
         # A cursor belongs to one list with its filters.
         cursor = CURSORS["trash" if case.path.endswith("/trash") else "list"]
         case.query = {"cursor": cursor} if cursor else {}
-    elif case.query and case.query.get("due") not in {"today", "overdue"}:
+    elif case.query and {"today", "overdue"}.isdisjoint(case.query.get("due") or ()):
         # A zone goes with the clock.
         case.query.pop("tz", None)
     body: Any = case.body

@@ -24,6 +24,7 @@ def due(task: Task) -> datetime | None:
 SORT_KEYS: dict[str, Callable[[Task], Any]] = {
     "created": lambda task: moment(task["created_at"]),
     "updated": lambda task: moment(task["updated_at"]),
+    "completed": lambda task: moment(task["completed_at"]) if task["completed_at"] else NEVER,
     "title": lambda task: task["title"].lower(),
     "due": lambda task: due(task) or NEVER,
     "priority": lambda task: PRIORITIES.index(task["priority"]),
@@ -51,7 +52,8 @@ def matches(task: Task, name: str, value: str, *, pending_is_open: bool) -> bool
         "status": lambda: _has_status(task, value.split(","), pending_is_open=pending_is_open),
         "completed": lambda: task["completed"] is (value == "true"),
         "priority": lambda: task["priority"] in value.split(","),
-        "due": lambda: (task["due_date"] is None) is (value == "none"),
+        "due": lambda: ("none" if task["due_date"] is None else "any") in value.split(","),
+        "ids": lambda: task["id"] in value.split(","),
         "q": lambda: value.lower() in task["title"].lower() or value.lower() in (task["description"] or "").lower(),
         "due_before": lambda: (at := due(task)) is not None and at < moment(value),
         "due_after": lambda: (at := due(task)) is not None and at > moment(value),
@@ -59,6 +61,8 @@ def matches(task: Task, name: str, value: str, *, pending_is_open: bool) -> bool
         "created_after": lambda: moment(task["created_at"]) > moment(value),
         "updated_before": lambda: moment(task["updated_at"]) < moment(value),
         "updated_after": lambda: moment(task["updated_at"]) > moment(value),
+        "completed_before": lambda: task["completed"] and moment(task["completed_at"]) < moment(value),
+        "completed_after": lambda: task["completed"] and moment(task["completed_at"]) > moment(value),
     }
     return found[name]()
 

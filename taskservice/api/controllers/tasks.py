@@ -43,7 +43,9 @@ class TaskController(Controller):
         responses={
             304: ResponseSpec(None, description="Nothing of the user's tasks has changed.", generate_examples=False)
         },
-        operation_class=described(query=PARAMETERS, headers={200: ("ETag?", "Link?"), 304: ("ETag",)}, example=[TASK]),
+        operation_class=described(
+            query=PARAMETERS, headers={200: ("ETag?", "Link?", "X-Total-Count?"), 304: ("ETag",)}, example=[TASK]
+        ),
     )
     async def list_tasks(self, request: TaskRequest, if_none_match: IfNoneMatch = None) -> Answer[list[Task]]:
         """Filtered, sorted, a page at a time. While there is more, the header `Link` (`rel="next"`) leads to the
@@ -60,6 +62,8 @@ class TaskController(Controller):
         headers = next_page(request, query, page)
         if not query.follows_clock:
             headers += (etag_header(page.tag),)
+        if page.total is not None:
+            headers += ((b"x-total-count", b"%d" % page.total),)
         return Answer([task_from(owner, row) for row in page.rows], 200, *headers)
 
     @post(

@@ -1,4 +1,4 @@
-"""Task ids belong to their user, and every user has an epoch
+"""Task ids belong to their user, every user has an epoch, and lists sort by completion
 
 Runs while requests are served, those of the previous release too.
 """
@@ -20,6 +20,10 @@ def upgrade() -> None:
     with steps():
         _add_epoch()
         create_index("ix_tasks_id", "tasks (id)")
+        create_index(
+            "ix_tasks_list_completed",
+            "tasks (user_id, coalesce(completed_at, 'infinity'::timestamptz), id) WHERE deleted_at IS NULL",
+        )
         _change_key("(user_id, id)")
 
 
@@ -27,6 +31,7 @@ def downgrade() -> None:
     with steps():
         # Fails, and changes nothing, if two users have taken the same id meanwhile.
         _change_key("(id)")
+        in_the_background("DROP INDEX CONCURRENTLY IF EXISTS ix_tasks_list_completed")
         in_the_background("DROP INDEX CONCURRENTLY IF EXISTS ix_tasks_id")
         briefly("ALTER TABLE users DROP COLUMN IF EXISTS epoch")
 
