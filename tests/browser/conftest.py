@@ -1,6 +1,7 @@
 """A real browser: Debian's Chromium, driven by Playwright, which downloads none of its own."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 from playwright.async_api import Browser, async_playwright, expect
@@ -42,8 +43,8 @@ async def visiting(browser: Browser, request: pytest.FixtureRequest) -> AsyncIte
     """
     visits: list[Visit] = []
 
-    async def visit(url: str, *, elsewhere: tuple[str, ...] = (), width: int = 1280, dark: bool = False) -> Visit:
-        visits.append(await Visit.begin(browser, url, elsewhere, width=width, dark=dark))
+    async def visit(url: str, *, elsewhere: tuple[str, ...] = (), **options: Any) -> Visit:
+        visits.append(await Visit.begin(browser, url, elsewhere, **options))
         return visits[-1]
 
     yield visit

@@ -29,9 +29,16 @@ class Visit:
 
     @classmethod
     async def begin(
-        cls, browser: Browser, url: str, elsewhere: tuple[str, ...] = (), *, width: int = 1280, dark: bool = False
+        cls,
+        browser: Browser,
+        url: str,
+        elsewhere: tuple[str, ...] = (),
+        *,
+        width: int = 1280,
+        dark: bool = False,
+        polls: bool = False,
     ) -> Self:
-        """Open a page that may talk to its own origin, and to those `elsewhere`."""
+        """Open a page that may talk to its own origin, and to those `elsewhere`. A page that polls is never idle."""
         context = await browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
         )
@@ -45,7 +52,7 @@ class Visit:
             "addEventListener('securitypolicyviolation', (event) => "
             "console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`))"
         )
-        await page.goto(url, wait_until="networkidle")
+        await page.goto(url, wait_until="load" if polls else "networkidle")
         return visit
 
     async def picture(self, name: str) -> None:

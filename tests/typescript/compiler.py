@@ -28,9 +28,10 @@ def installed(tool: str) -> str:
     return str(needs.npm_project("tests/typescript") / ".bin" / tool)
 
 
-def code_of(page: str) -> str:
+def code_of(page: str, language: str = "ts") -> str:
     """All its blocks of TypeScript, in order, as one module."""
-    blocks = re.findall(r"^```ts\n(.*?)^```$", (PAGES / page).read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    text = (PAGES / page).read_text("utf-8")
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert blocks, f"docs/{page} shows no TypeScript"
     return "\n".join(blocks)
 
