@@ -112,6 +112,7 @@ FAILURES: list[tuple[dict[str, Any], int]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("failing", "status"), FAILURES, ids=lambda value: str(value)[:70])
 @pytest.mark.parametrize("place", [0, 3])
 async def test_a_failure_names_its_index_and_nothing_is_changed(

@@ -31,6 +31,7 @@ async def with_tasks(alice: Caller, count: int) -> list[dict[str, Any]]:
     return await alice.tasks()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("limit", [1, 7])
 async def test_pages_put_together_are_the_list(alice: Caller, sort: str, limit: int) -> None:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,6 +45,7 @@ async def test_a_sound_token_with_any_part_replaced_is_refused(position: int, re
     assert (await answer(token) is None) == (token != SOUND_TOKEN)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.dictionaries(names, values))
 async def test_claims_of_any_kind_give_a_user_or_a_reason(claims: dict[str, Any]) -> None:

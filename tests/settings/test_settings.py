@@ -407,6 +407,7 @@ def _secret_found(directory: str, start: Any) -> str:
     return load_settings({"TASKSERVICE_DATA_DIR": directory}).secrets[0]
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_share_one_secret(tmp_path: Path) -> None:
     spawned = multiprocessing.get_context("spawn")
     with spawned.Manager() as manager, spawned.Pool(4) as pool:

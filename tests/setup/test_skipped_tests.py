@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.setup.test_failing_tests import session_of
+
+pytestmark = pytest.mark.slow
 
 SKIPS = """
 import pytest

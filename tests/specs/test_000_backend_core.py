@@ -15,6 +15,8 @@ from tests.support.timing import timed_operations
 from tests.support.tokens import bearer, expired, signed, unlimited
 from tests.support.wire import Wire
 
+pytestmark = pytest.mark.slow
+
 BODY = {"title": "Buy milk", "description": "Two bottles"}
 
 

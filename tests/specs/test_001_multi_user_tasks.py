@@ -29,6 +29,8 @@ from tests.support.tokens import bearer, expired, signed
 from tests.support.trouble import BROKEN_TRIGGER
 from tests.support.wire import Wire
 
+pytestmark = pytest.mark.slow
+
 SOURCES = sorted(Path(models.__file__).parents[1].rglob("*.py"))
 
 

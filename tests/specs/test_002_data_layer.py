@@ -21,6 +21,8 @@ from tests.support.tokens import bearer, expired, signed
 from tests.support.trouble import BROKEN_TRIGGER
 from tests.support.wire import Wire
 
+pytestmark = pytest.mark.slow
+
 JSON = {"Content-Type": "application/json"}
 TASK_FIELDS = {
     "id", "user_id", "title", "description", "status", "completed", "priority", "due_date", "created_at", "updated_at",

@@ -18,6 +18,8 @@ from tests.support.talk import Talk, talking
 from tests.support.timing import timed_operations
 from tests.support.wire import Wire
 
+pytestmark = pytest.mark.slow
+
 FILES = 4096
 
 

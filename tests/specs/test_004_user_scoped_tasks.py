@@ -19,6 +19,8 @@ from tests.support.swagger import Swagger
 from tests.support.tokens import bearer, expired, signed
 from tests.support.wire import Wire
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 
