@@ -103,7 +103,7 @@ def test_an_application_that_is_none_is_said_so_with_all_else(operator: Operator
     operator.toml('[litestar]\napp = "taskservice.app:nope"\nport = 8000\n')
     lines = operator.litestar("run", LITESTAR_PORT="http", TASKSERVICE_DELET="hard").refused()
     assert [line.partition(":")[0] for line in lines[1:]] == [
-        "LITESTAR_PORT, or port in litestar.toml", "LITESTAR_APP, or app in litestar.toml", "TASKSERVICE_DELET",
+        "LITESTAR_PORT, PORT, or port in litestar.toml", "LITESTAR_APP, or app in litestar.toml", "TASKSERVICE_DELET",
     ]  # fmt: skip
 
 
