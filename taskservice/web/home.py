@@ -63,7 +63,7 @@ def _start(settings: Settings, token: str | None, address: str) -> str:
 def _samples() -> str:
     """The creations that the button "Make sample tasks" sends, as JSON."""
     operations = [
-        {"op": "create", "data": {name: getattr(task, name) for name in TaskCreate.__struct_fields__}}
+        {"op": "create", "data": TaskCreate(**{name: getattr(task, name) for name in TaskCreate.__struct_fields__})}
         for task in sample_tasks(dt.datetime.now(dt.UTC))
     ]
     return msgspec.json.encode({"operations": operations}).decode()
