@@ -48,7 +48,7 @@ class Operator:
             env=self.environ(**environment),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
             stdin=subprocess.DEVNULL,
         )
