@@ -8,6 +8,7 @@ import msgspec
 
 from taskservice.auth.jwks import ALGORITHMS, FetchError, IssuerKeys
 from taskservice.auth.keys import SHARED_SECRET_ALGORITHM, SharedSecrets
+from taskservice.auth.shared_secrets import BETTER_AUTH_DEVELOPMENT_SECRET
 from taskservice.auth.tokens import (
     CLOCK_SKEW_SECONDS,
     LATEST_EXPIRY,
@@ -23,7 +24,7 @@ from taskservice.auth.tokens import (
     take_apart,
 )
 from taskservice.problems import Problem
-from taskservice.settings import BETTER_AUTH_DEVELOPMENT_SECRET, Settings
+from taskservice.settings import Settings
 
 SESSION_CACHE_AUDIENCE: Final = "better-auth:session-cache"
 _UNREADABLE: Final = (ValueError, RecursionError, msgspec.MsgspecError)

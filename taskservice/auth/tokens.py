@@ -23,7 +23,8 @@ from taskservice import program_name, rules
 from taskservice.auth.jwks import ALGORITHMS, IssuerKeys
 from taskservice.auth.keys import SHARED_SECRET_ALGORITHM, KeySource, SharedSecrets
 from taskservice.problems import InvalidToken, Problem, TokenExpired
-from taskservice.settings import Settings, SettingsError, origin_of
+from taskservice.settings import Settings, SettingsError
+from taskservice.settings_values import origin_of
 
 TOKEN_MAX_BYTES: Final = 8192
 EMAIL_MAX: Final = 320

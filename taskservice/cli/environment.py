@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from taskservice.cli.ending import give_up
-from taskservice.settings import SERVER_KEYS, SettingsError, load_settings, read_dotenv, read_toml
+from taskservice.settings import SettingsError, load_settings
+from taskservice.settings_sources import SERVER_KEYS, read_dotenv, read_toml
 
 APP: Final = "taskservice.app:create_app"
 
