@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PARALLEL := --numprocesses=logical --dist=worksteal
 
-.PHONY: help run test check lint format docs openapi bench lock clean
+.PHONY: help run test check lint format docs openapi bench fuzz lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -39,12 +39,20 @@ openapi: $(READY) ## Write the API's description, docs/openapi.json
 bench: $(READY) ## Measure speed on this machine
 	$(BIN)/python -m bench $(ARGS)
 
+fuzz: $(READY) ## Search for inputs that surprise the service, with fresh seeds (takes hours; ARGS=--seconds=60 is shorter)
+	test -x .venv-fuzz/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-fuzz
+	$(BIN)/uv pip install --quiet --python .venv-fuzz/bin/python --requirement requirements.lock --group fuzz
+	$(BIN)/uv pip install --quiet --python .venv-fuzz/bin/python --no-deps --editable .
+	.venv-fuzz/bin/python -m tests.fuzz.nightly $(ARGS)
+	SCHEMATHESIS_EXAMPLES=400 SCHEMATHESIS_SEED=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ') \
+		$(BIN)/python -m pytest --quiet tests/openapi/test_schemathesis.py
+
 lock: $(READY) ## Resolve pyproject.toml into requirements.lock (ARGS=--upgrade for newer versions)
 	$(BIN)/uv pip compile pyproject.toml --extra embedded --extra otel --group dev --universal --generate-hashes \
 		--no-header --no-emit-index-url --quiet --output-file requirements.lock $(ARGS) >/dev/null
 
 clean: ## Remove what make and the tools made; the data in .data/ stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-fuzz .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(READY): requirements.lock pyproject.toml .ci/make-venv
 	@.ci/make-venv

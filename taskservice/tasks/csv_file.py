@@ -111,9 +111,9 @@ def _names(lines: Iterator[list[str]]) -> list[str]:
         raise Invalid("csv", f"line 1 cannot be read: {error}") from None
     while names and not names[-1]:
         names.pop()
-    repeated = next((name for name in names if name and names.count(name) > 1), None)
     if len(names) > 2 * len(COLUMNS) or "title" not in names:
         raise Invalid("csv", f"must begin with a line that names the columns: {', '.join(COLUMNS)}", allowed=COLUMNS)
+    repeated = next((name for name in names if name and names.count(name) > 1), None)
     if repeated is not None:
         raise Invalid("csv", f'line 1 names the column "{repeated}" twice')
     return names
