@@ -1,3 +1,10 @@
+// A list of ids is entered as a list of texts. Without a component for their format Swagger UI warns in the console.
+const fieldForIds = (system) => ({
+  components: {
+    JsonSchema_string_uuid: (props) => system.React.createElement(system.getComponent("JsonSchema_string"), props),
+  },
+});
+
 readDescription().then((spec) => {
   const token = readToken();
   const ui = SwaggerUIBundle({
@@ -9,6 +16,7 @@ readDescription().then((spec) => {
     persistAuthorization: true,
     tryItOutEnabled: true,
     validatorUrl: null,
+    plugins: [fieldForIds],
     onComplete: () => token && ui.preauthorizeApiKey("bearer", token),
   });
 });
