@@ -144,9 +144,14 @@ _QUERY: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "existing": (_choice(*get_args(Existing)), "What to do about tasks that are there already."),
     "dry_run": ({"type": "boolean", "default": False}, "Only say what would be done."),
     "permanent": ({"type": "boolean", "default": False}, "Delete for good."),
-    "confirm": ({"type": "string", "enum": ["all"]}, "Says that this is no accident."),
+    "clear_completed": ({"type": "boolean", "enum": [True]}, "Clear what is completed. Without `confirm`."),
+    "confirm": (
+        {"type": "string", "enum": ["all"]},
+        "Erase everything: says that this is no accident. Without `completed`.",
+    ),
 }
-_REQUIRED: Final = frozenset({"confirm"})
+_SENT_AS: Final = {"clear_completed": "completed"}
+"""The names of parameters that mean something else in another operation."""
 
 
 def query_parameter(name: str, surface: Surface) -> dict[str, Any]:
@@ -157,9 +162,7 @@ def query_parameter(name: str, surface: Surface) -> dict[str, Any]:
         text = f"Any of these; repeated, or separated by comma. `pending`: {pending}."
     else:
         schema, text = _QUERY[name]
-    parameter: dict[str, Any] = {"name": name, "in": "query", "description": text, "schema": schema}
-    if name in _REQUIRED:
-        parameter["required"] = True
+    parameter: dict[str, Any] = {"name": _SENT_AS.get(name, name), "in": "query", "description": text, "schema": schema}
     if schema["type"] == "array":
         parameter |= {"style": "form", "explode": name != "ids"}
     return parameter

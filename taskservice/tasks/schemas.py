@@ -117,11 +117,14 @@ class Completion(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Cleared(Struct, frozen=True):
-    """How much was erased for good. If something remains, repeating the request goes on."""
+    """How much was cleared. If something remains, repeating the request goes on.
+
+    What was completed is told without the other two, unless some of it remains.
+    """
 
     deleted: int
-    deleted_from_trash: int
-    remaining: int = 0
+    deleted_from_trash: int | UnsetType = UNSET
+    remaining: int | UnsetType = UNSET
 
 
 def instant(moment: dt.datetime) -> dt.datetime | str:

@@ -13,8 +13,9 @@ from taskservice.auth.tokens import Principal
 from taskservice.database.statements import Statement
 from taskservice.tasks import read_statements as read
 from taskservice.tasks import write_statements as write
+from taskservice.tasks.clear_statements import Clearing
 from taskservice.tasks.list_query import ListQuery
-from taskservice.tasks.schemas import Cleared, TaskCreate
+from taskservice.tasks.schemas import TaskCreate
 from taskservice.tasks.tags import entity_tag, epoch_before_first_write
 from taskservice.tasks.write_statements import Edit
 
@@ -68,6 +69,14 @@ class Changes(Struct, frozen=True):
     revision: int
     forgotten: int
     epoch: str
+
+
+class ClearedSome(Struct, frozen=True):
+    """How many tasks were cleared, and how many are left to clear."""
+
+    deleted: int
+    deleted_from_trash: int
+    remaining: int
 
 
 class TaskStore:
@@ -163,17 +172,16 @@ class TaskStore:
         rows = await self._queries.fetch(statement.sql, args, writer=owner)
         return {row["position"]: Edited(row["matched"], row) for row in rows}
 
-    async def erase_some(self, author: Principal, limit: int) -> Cleared:
-        """Within a transaction: remove up to so many tasks of a user for good, and say how many are left."""
+    async def clear_some(self, author: Principal, what: Clearing, limit: int) -> ClearedSome:
+        """Within a transaction: clear up to so many tasks of a user, and say how many are left."""
         # First, or a task that somebody creates while this waits for its turn would not be seen, and stay.
         await self.take_turn(author)
-        args = write.ERASE_SOME.args(user_id=author.user_id, limit=limit)
-        [done] = await self._queries.fetch(write.ERASE_SOME.sql, args)
-        erased = Cleared(done["deleted"], done["deleted_from_trash"])
-        if erased.deleted + erased.deleted_from_trash < limit:
-            return erased
-        [left] = await self._queries.fetch(write.COUNT.sql, write.COUNT.args(user_id=author.user_id))
-        return Cleared(erased.deleted, erased.deleted_from_trash, left["count"])
+        [done] = await self._queries.fetch(what.some.sql, what.some.args(user_id=author.user_id, limit=limit))
+        deleted, deleted_from_trash = done["deleted"], done["deleted_from_trash"]
+        if deleted + deleted_from_trash < limit:
+            return ClearedSome(deleted, deleted_from_trash, 0)
+        [left] = await self._queries.fetch(what.left.sql, what.left.args(user_id=author.user_id))
+        return ClearedSome(deleted, deleted_from_trash, left["count"])
 
 
 def _list_tag(owner: str, row: Any) -> str:

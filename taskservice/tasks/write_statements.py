@@ -17,7 +17,7 @@ from sqlalchemy.sql.selectable import LateralFromClause
 from taskservice import rules
 from taskservice.database.statements import Statement
 from taskservice.tasks.fields import COLUMNS, FIELDS, ROW, WRITABLE_COLUMNS
-from taskservice.tasks.models import TIMESTAMPTZ, idempotency_keys, tasks, tombstones, users
+from taskservice.tasks.models import TIMESTAMPTZ, tasks, tombstones, users
 from taskservice.tasks.schemas import TaskChange, TaskCreate, TaskImport
 
 _user: Final = sa.bindparam("user_id", type_=sa.Text)
@@ -109,7 +109,7 @@ def create_record(position: int, create: TaskCreate, task_id: uuid.UUID | None =
 # ---- steps that changing and erasing share
 
 
-def _locked_owner() -> sa.CTE:
+def locked_owner() -> sa.CTE:
     # NO KEY UPDATE: a purge that inserts tombstones checks its foreign key without waiting for us.
     return sa.select(users.c.id, users.c.epoch).where(users.c.id == _user).with_for_update(key_share=True).cte("owner")
 
@@ -132,7 +132,7 @@ def _matches(asked: sa.CTE, owner: sa.CTE, task: LateralFromClause) -> sa.Label[
     return sa.or_(asked.c.if_match.is_(None), tag == sa.any_(asked.c.if_match)).label("matched")
 
 
-def _counted(step: sa.CTE) -> sa.CTE:
+def counted(step: sa.CTE) -> sa.CTE:
     """Takes as many numbers of the user's counter as there are steps; `before` is the last one taken so far."""
     count = sa.select(sa.func.count()).select_from(step).scalar_subquery()
     counter = (
@@ -146,7 +146,7 @@ def _counted(step: sa.CTE) -> sa.CTE:
     return sa.select(counter.c.before, _at.label("at")).cte("moment")
 
 
-def _erased(step: sa.CTE, counter: sa.CTE) -> tuple[sa.CTE, sa.CTE]:
+def erased(step: sa.CTE, counter: sa.CTE) -> tuple[sa.CTE, sa.CTE]:
     """Deletes the rows for good and leaves a tombstone with the next number for each."""
     gone = sa.delete(tasks).where(tasks.c.id == step.c.id, tasks.c.user_id == _user).returning(tasks.c.id).cte("gone")
     told = (
@@ -190,7 +190,7 @@ def _edit() -> Statement:
         reopen=sa.Boolean(), toggle=sa.Boolean(), from_trash=sa.Boolean(), to_trash=sa.Boolean(),
         if_match=postgresql.ARRAY(sa.Text),
     )  # fmt: skip
-    owner = _locked_owner()
+    owner = locked_owner()
     old = _locked_tasks(owner, edit, tasks.c.deleted_at.is_not(None) == edit.c.from_trash)
     new = _new_values(edit, old)
     wanted = (
@@ -214,7 +214,7 @@ def _edit() -> Statement:
         .where(wanted.c.matched, differs)
         .cte("step")
     )
-    counter = _counted(step)
+    counter = counted(step)
     changed = step.c.number.is_not(None)
     still_completed = sa.and_(wanted.c.new_status == rules.COMPLETED, wanted.c.old_completed_at.is_not(None))
     values = {
@@ -295,7 +295,7 @@ def _erase() -> Statement:
     erase = _records(
         "erase", position=sa.Integer(), id=sa.Uuid(), from_trash=sa.Boolean(), if_match=postgresql.ARRAY(sa.Text)
     )
-    owner = _locked_owner()
+    owner = locked_owner()
     old = _locked_tasks(owner, erase, sa.or_(erase.c.from_trash, tasks.c.deleted_at.is_(None)))
     found = (
         sa.select(
@@ -310,7 +310,7 @@ def _erase() -> Statement:
     number = sa.func.row_number().over(order_by=found.c.position).label("number")
     step = sa.select(found.c.id, number).where(found.c.matched).cte("step")
     answer = sa.select(*(found.c[name] for name in ROW), found.c.matched, found.c.position)
-    return Statement(answer.order_by(found.c.position).add_cte(*_erased(step, _counted(step))))
+    return Statement(answer.order_by(found.c.position).add_cte(*erased(step, counted(step))))
 
 
 ERASE: Final = _erase()
@@ -320,31 +320,6 @@ ERASE: Final = _erase()
 def erase_record(position: int, edit: Edit) -> dict[str, Any]:
     """What `ERASE` takes for one task."""
     return {"position": position, "id": edit.id, "from_trash": edit.from_trash, "if_match": edit.if_match}
-
-
-def _erase_some() -> Statement:
-    owner = _locked_owner()
-    found = (
-        sa.select(tasks.c.id, tasks.c.deleted_at)
-        .where(tasks.c.user_id == _user, sa.exists(sa.select(owner.c.id)))
-        .order_by(tasks.c.id)
-        .limit(sa.bindparam("limit", type_=sa.Integer))
-        .with_for_update(of=tasks)
-        .cte("found")
-    )
-    number = sa.func.row_number().over(order_by=found.c.id).label("number")
-    step = sa.select(found.c.id, number).cte("step")
-    live = sa.func.count().filter(found.c.deleted_at.is_(None))
-    kept = sa.delete(idempotency_keys).where(idempotency_keys.c.user_id == _user).cte("kept")
-    answer = sa.select(live.label("deleted"), (sa.func.count() - live).label("deleted_from_trash")).select_from(found)
-    return Statement(answer.add_cte(*_erased(step, _counted(step)), kept))
-
-
-ERASE_SOME: Final = _erase_some()
-"""Up to a number of a user's tasks, for good; also the answers kept for retries, which quote tasks."""
-
-COUNT: Final = Statement(sa.select(sa.func.count().label("count")).where(tasks.c.user_id == _user))
-"""All tasks of a user, those in the trash too."""
 
 
 # ---- taking turns

@@ -46,6 +46,18 @@ def _past(task: dict[str, Any]) -> dict[str, str]:
     return {name: now.isoformat() for name, text in moments.items() if dt.datetime.fromisoformat(text) > now}
 
 
+def _settle_what_goes_together(case: Case[Any]) -> None:
+    """What one part of a request says must fit what another says."""
+    if case.method == "DELETE" and "task_id" not in (case.path_parameters or {}):
+        # One of the two parameters is needed, and no more.
+        case.query = {"completed": True} if "completed" in (case.query or {}) else {"confirm": "all"}
+    if case.method == "PUT" and case.headers and "If-None-Match" in case.headers:
+        # It creates the task, which must have a title and no tag yet.
+        case.headers.pop("If-Match", None)
+        if not (isinstance(case.body, dict) and case.body.get("title")):
+            del case.headers["If-None-Match"]
+
+
 @schemathesis.hook
 def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -> None:
     if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE:
@@ -57,12 +69,8 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
     elif case.query and {"today", "overdue"}.isdisjoint(case.query.get("due") or ()):
         # A zone goes with the clock.
         case.query.pop("tz", None)
+    _settle_what_goes_together(case)
     body: Any = case.body
-    if case.method == "PUT" and case.headers and "If-None-Match" in case.headers:
-        # It creates the task, which must have a title and no tag yet.
-        case.headers.pop("If-Match", None)
-        if not (isinstance(body, dict) and body.get("title")):
-            del case.headers["If-None-Match"]
     for task in _objects(body):
         # `completed` is another way to write `status`. Where both are given, they agree.
         if "status" in task and "completed" in task:

@@ -10,12 +10,13 @@ import pytest
 
 from taskservice.auth.tokens import Principal
 from taskservice.database.statements import Statement
-from taskservice.tasks import read_statements, write_statements
+from taskservice.tasks import clear_statements, read_statements, write_statements
+from taskservice.tasks.clear_statements import COMPLETED_FOR_GOOD, COMPLETED_TO_TRASH, EVERYTHING
 from taskservice.tasks.filters import CONDITIONS, EITHER
 from taskservice.tasks.list_query import TOKEN_SURFACE, ListQuery, read_list_query, read_trash_query
 from taskservice.tasks.list_tags import ListTags
-from taskservice.tasks.schemas import Cleared, TaskChange, TaskCreate, TaskImport
-from taskservice.tasks.store import TaskStore
+from taskservice.tasks.schemas import TaskChange, TaskCreate, TaskImport
+from taskservice.tasks.store import ClearedSome, TaskStore
 from taskservice.tasks.write_statements import Edit
 from tests.support.services import Caller
 
@@ -65,7 +66,7 @@ async def assert_statements_keep_users_apart(alice: Caller, bob: Caller) -> None
         assert await ListTags(recorder).of(alice.user) != await ListTags(recorder).of(bob.user)
         await _writing(tasks, connection, Principal(alice.user, None, None), ids)
         assert await stored(connection, bob) == before
-    modules = (read_statements, write_statements)
+    modules = (read_statements, write_statements, clear_statements)
     every = {value.sql for module in modules for value in vars(module).values() if isinstance(value, Statement)}
     assert every <= recorder.ran, "a statement that nobody tried"
 
@@ -120,5 +121,8 @@ async def _writing(tasks: TaskStore, connection: Any, alice: Principal, ids: lis
     [created] = await tasks.create(alice, [TaskCreate(title="hers")])
     owner = await connection.fetchval("SELECT user_id FROM tasks WHERE id = $1", created["id"])
     assert owner == alice.user_id
-    assert await tasks.erase_some(alice, 1) == Cleared(1, 0, remaining=1)
-    assert await tasks.erase_some(alice, 2) == Cleared(1, 0)
+    await connection.execute("UPDATE tasks SET status = 'completed', completed_at = now() WHERE id = $1", created["id"])
+    for what in (COMPLETED_TO_TRASH, COMPLETED_FOR_GOOD):
+        await tasks.clear_some(alice, what, 1)
+    assert await tasks.clear_some(alice, EVERYTHING, 1) == ClearedSome(1, 0, 1)
+    assert (await tasks.clear_some(alice, EVERYTHING, 2)).remaining == 0

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from litestar import Controller, delete, get, patch, post, put
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody
+from msgspec import UNSET
 
 from taskservice.api.conditional import read_creates, read_if_none_match
 from taskservice.api.described import BODY, OF_TASK, READ, RETRIED, TASK, WRITE, Body, described
@@ -16,10 +17,11 @@ from taskservice.api.json_body import MERGE_PATCH
 from taskservice.api.parameters import IdempotencyKeyHeader, IfMatch, IfNoneMatch, IfNoneMatchOnPut, TaskId
 from taskservice.api.request import TaskRequest, may_take_merge_patch, takes_json, takes_merge_patch
 from taskservice.api.responses import Answer, Header, etag_header, task_answer
-from taskservice.tasks.erase_all import erase_all
+from taskservice.tasks.clear_statements import COMPLETED_FOR_GOOD, COMPLETED_TO_TRASH, EVERYTHING, Clearing
+from taskservice.tasks.clearing import clear, clear_in_transaction
 from taskservice.tasks.list_query import PARAMETERS, ListQuery, read_list_query
 from taskservice.tasks.schemas import Cleared, Completion, Task, TaskChange, TaskCreate, task_from
-from taskservice.tasks.store import Page, Row, TaskStore
+from taskservice.tasks.store import ClearedSome, Page, Row, TaskStore
 from taskservice.tasks.tags import row_tag
 from taskservice.tasks.validation import Invalid
 
@@ -110,20 +112,39 @@ class TaskController(Controller):
     @delete(
         "/",
         status_code=200,
-        summary="Erase everything",
-        response_description="How much was erased.",
-        operation_class=described(query=("confirm",), example={"deleted": 12, "deleted_from_trash": 3, "remaining": 0}),
+        summary="Clear what is completed, or erase everything",
+        response_description="How much was deleted.",
+        operation_class=described(
+            *RETRIED,
+            query=("clear_completed", "confirm"),
+            headers={200: ("Idempotency-Replayed?",)},
+            example={"deleted": 12},
+        ),
     )
-    async def delete_all_tasks(self, request: TaskRequest) -> Answer[Cleared]:
-        """All tasks of the user, the trash included, for good. There is no way back.
+    async def delete_all_tasks(
+        self, request: TaskRequest, idempotency_key: IdempotencyKeyHeader = None
+    ) -> Answer[Cleared]:
+        """One of two parameters says what. `completed=true`: all completed tasks, into the trash, or for good under the
+        policy `delete = "hard"`. `confirm=all`: all tasks of the user, the trash included, for good; there is no way
+        back.
 
-        `remaining` says how many are left where there were too many for one request: repeat it until it is 0.
+        `remaining` says how many are left where there were too many for one request: repeat it until there are none,
+        each time with a new `Idempotency-Key`, if any.
         """
-        if request.query("confirm").get("confirm") != ["all"]:
-            message = "must be confirmed with confirm=all: every task is erased for good, the trash included"
-            request.note(Invalid("one_of", message, allowed=("all",)), "confirm", "query")
+        completed = _asks_for_completed(request)
+        key = await read_idempotency_key(request, idempotency_key)
         request.refuse()
-        return Answer(await erase_all(request.service.pool, request.service.tasks, request.user))
+        service, user = request.service, request.user
+        what = EVERYTHING
+        if completed:
+            what = COMPLETED_FOR_GOOD if service.hard_delete else COMPLETED_TO_TRASH
+        if key is None:
+            return _cleared(await clear(service.pool, service.tasks, user, what), what)
+
+        async def work(tasks: TaskStore) -> Answer[Cleared]:
+            return _cleared(await clear_in_transaction(tasks, user, what, service.pool.deadline / 2), what)
+
+        return await once(request, key, work)
 
     @get(
         "/{task_id:str}",
@@ -282,6 +303,29 @@ class TaskController(Controller):
             return task_answer(request, await apply_edit(request, edit, tasks))
 
         return await once(request, key, work)
+
+
+def _asks_for_completed(request: TaskRequest) -> bool:
+    """Whether what is completed is to go, or everything. Notes what is wrong with the parameters."""
+    found = request.query("completed", "confirm")
+    if "completed" in found and "confirm" in found:
+        request.note(Invalid("combination", "does not go with confirm: send one of the two"), "completed", "query")
+    elif "completed" in found:
+        if found["completed"] != ["true"]:
+            request.note(Invalid("one_of", "must be true", allowed=("true",)), "completed", "query")
+    elif found.get("confirm") != ["all"]:
+        message = (
+            "must be confirmed with confirm=all: every task is erased for good, the trash included "
+            "(completed=true instead clears what is completed)"
+        )
+        request.note(Invalid("one_of", message, allowed=("all",)), "confirm", "query")
+    return "completed" in found
+
+
+def _cleared(done: ClearedSome, what: Clearing) -> Answer[Cleared]:
+    if what is EVERYTHING:
+        return Answer(Cleared(done.deleted, done.deleted_from_trash, done.remaining))
+    return Answer(Cleared(done.deleted, remaining=done.remaining or UNSET))
 
 
 def created_answer(request: TaskRequest, row: Row, collection: str) -> Answer[Task]:
