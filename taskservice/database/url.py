@@ -115,13 +115,13 @@ class ConnectionTarget:
 
 def read_database_url(url: str, *, variable: str = "DATABASE_URL", pooler: Pooler = "auto") -> ConnectionTarget:
     """The target of `url`, which came from `variable`. Raises `BadDatabaseUrl`."""
-    target = _Reader(variable).read(url, pooler)
+    target = _UrlReader(variable).read(url, pooler)
     return replace(target, direct_target=_derived_direct(target)) if target.pooled else target
 
 
 def read_direct_url(url: str, *, pooler: Pooler = "auto") -> ConnectionTarget:
     """The target of DATABASE_DIRECT_URL, for `direct_target` of another one. Raises `BadDatabaseUrl`."""
-    target = _Reader("DATABASE_DIRECT_URL").read(url, "auto" if pooler == "auto" else "false")
+    target = _UrlReader("DATABASE_DIRECT_URL").read(url, "auto" if pooler == "auto" else "false")
     if target.pooled:
         raise BadDatabaseUrl(
             "DATABASE_DIRECT_URL: is the address of a pooler; migrations need the database's own, without '-pooler'"
@@ -157,7 +157,7 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-class _Reader:
+class _UrlReader:
     """Reads by hand: `urlsplit` cuts a password at '#', and repeats parts of it in its errors."""
 
     def __init__(self, variable: str) -> None:
