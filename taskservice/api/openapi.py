@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Components, License, OpenAPI, Operation, SecurityScheme, Server, Tag
+from litestar.openapi.spec import Components, Contact, License, OpenAPI, Operation, SecurityScheme, Server, Tag
 from litestar.types import Method
 from litestar.types.internal_types import PathParameterDefinition
 
@@ -104,6 +104,7 @@ def openapi_config(settings: Settings) -> OpenAPIConfig:
         title="taskservice",
         version=__version__,
         description=ABOUT,
+        contact=Contact(name="The maintainers of taskservice"),
         license=License(name="MIT", identifier="MIT"),
         components=Components(
             security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")}

@@ -6,6 +6,8 @@ from typing import Final
 import msgspec
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import ResponseSpec
+from litestar.openapi.spec import Example
 from litestar.types import Scope
 
 from taskservice.auth.middleware import PUBLIC
@@ -22,6 +24,11 @@ class Health(msgspec.Struct):
     status: str
 
 
+def _answer(description: str, status: str) -> dict[int, ResponseSpec]:
+    example = Example(value={"status": status})
+    return {200: ResponseSpec(Health, generate_examples=False, description=description, examples=[example])}
+
+
 def health_routes(probe: Probe) -> list[HTTPRouteHandler]:
     @get(
         "/health/live",
@@ -29,7 +36,7 @@ def health_routes(probe: Probe) -> list[HTTPRouteHandler]:
         operation_id="isAlive",
         summary="Is the process alive?",
         tags=["health"],
-        response_description="It is.",
+        responses=_answer("It is.", "alive"),
     )
     async def live() -> Health:
         """Answers without touching the database, so that a database that is away restarts nobody."""
@@ -48,7 +55,7 @@ def health_routes(probe: Probe) -> list[HTTPRouteHandler]:
         operation_id="isReady",
         summary="Can requests be served?",
         tags=["health"],
-        response_description="They can.",
+        responses=_answer("They can.", "ready"),
     )
     # The same under the shorter name; the description has it once, as operation ids are unique.
     short = get("/health", opt={PUBLIC: True}, include_in_schema=False)

@@ -365,7 +365,7 @@ async def test_fr011_put_changes_title_or_description_or_both(alice: Caller, bob
     for change in ({"title": "t2"}, {"description": "d2"}, {"title": "t3", "description": "d3"}):
         before = await alice.read(task["id"])
         after = (await alice.put(f"/{task['id']}", json=change)).json()
-        assert after == before | change | {"updated_at": after["updated_at"]}
+        assert after == before | change | {"updated_at": after["updated_at"], "etag": after["etag"]}
     assert_problem(await alice.put(f"/{task['id']}", json={"title": "x" * 201}), 422)
     assert_problem(await alice.put(f"/{his['id']}", json={"title": "mine"}), 404)
 
