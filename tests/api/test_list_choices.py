@@ -46,7 +46,7 @@ async def test_a_list_of_ids_has_pages_too(alice: Caller) -> None:
         (["any"], {"late", "now", "later", "late, but done"}),
         (["none,any,overdue,today"], {"never", "late", "now", "later", "late, but done"}),
     ],
-    ids=str,
+    ids=lambda value: ",".join(sorted(value)),
 )
 async def test_several_kinds_of_due_dates_are_united(alice: Caller, due: list[str], titles: set[str]) -> None:
     today = datetime.now(UTC).date()
