@@ -115,7 +115,7 @@ async def test_without_the_header_nothing_is_created(alice: Caller) -> None:
         ({"title": "t", "status": None}, {"status"}),
         ({"title": "t", "status": "pending", "completed": True}, {"completed"}),
     ],
-    ids=repr,
+    ids=lambda value: ",".join(sorted(value)) if isinstance(value, set) else repr(value),
 )
 async def test_the_body_is_that_of_a_post(alice: Caller, body: Any, fields: set[str]) -> None:
     answer = await alice.put(f"/{uuid4()}", json=body, headers=NEW)

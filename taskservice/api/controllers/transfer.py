@@ -25,6 +25,7 @@ FILES: Final[dict[str, Any]] = {
     )
     for name, form in FORMATS.items()
 }
+EXPORTED: Final = {name: TASK[name] for name in TaskImport.__struct_fields__}
 CSV: Final = "text/csv"
 FILE_TYPES: Final = JSON | {CSV}
 COMPONENTS: Final = ("todo", "event")
@@ -79,7 +80,9 @@ class TransferController(Controller):
             TaskExists,
             query=("existing", "dry_run"),
             headers={200: ("Idempotency-Replayed?",)},
-            body=Body({"one task": [TASK]}, list_of=TaskImport, texts={CSV: "title,due_date\nBuy milk,2026-12-01\n"}),
+            body=Body(
+                {"one task": [EXPORTED]}, list_of=TaskImport, texts={CSV: "title,due_date\nBuy milk,2026-12-01\n"}
+            ),
             example={"created": 10, "updated": 0, "skipped": 2, "dry_run": False},
         ),
     )
