@@ -1,0 +1,23 @@
+"""The linters of API descriptions have nothing to say about ours."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.generators.tools import node_tool, run
+
+pytestmark = pytest.mark.slow
+
+DESCRIPTION = Path(__file__).parents[2] / "docs" / "openapi.json"
+
+
+def test_spectral_finds_nothing(tmp_path: Path) -> None:
+    rules = tmp_path / "spectral.yaml"
+    rules.write_text('extends: ["spectral:oas"]\n', "utf-8")
+    command = [node_tool("spectral"), "lint", str(DESCRIPTION), "--ruleset", str(rules), "--fail-severity", "hint"]
+    assert "No results" in run(command, tmp_path)
+
+
+def test_redocly_finds_nothing(tmp_path: Path) -> None:
+    said = run([node_tool("redocly"), "lint", str(DESCRIPTION)], tmp_path)
+    assert "You have" not in said, said
