@@ -31,8 +31,8 @@ await api.GET("/api/tasks", { params: { query: { colour: "red" } } });
 await api.GET("/api/tasks", { params: { query: { status: ["done"] } } });
 // @ts-expect-error this state is of the other surface
 await api.GET("/api/{user_id}/tasks", { params: { path: { user_id: "alice" }, query: { status: ["in_progress"] } } });
-// @ts-expect-error everything is erased only when that is said
-await api.DELETE("/api/tasks");
+// @ts-expect-error everything is erased only by this very word
+await api.DELETE("/api/tasks", { params: { query: { confirm: "yes" } } });
 // @ts-expect-error no such operation
 await api.POST("/api/tasks/batch", { body: { operations: [{ op: "move", id: task_id }] } });
 // @ts-expect-error no such method
