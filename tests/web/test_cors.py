@@ -10,6 +10,12 @@ from tests.web.small_app import settings_of
 HERE = b"api.example"
 
 
+@pytest.fixture(autouse=True)
+def warnings_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Also in a process where services log errors only."""
+    caplog.set_level(logging.WARNING, logger="taskservice")
+
+
 def refused(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 

@@ -29,7 +29,7 @@ async def test_options_of_nothing_is_404(service: Service) -> None:
     assert_problem(await service.http.options("/api/nothing/here"), 404, "not-found")
 
 
-@pytest.mark.parametrize("method", ["TRACE", "PUT", "MKCOL", "BREW"])
+@pytest.mark.parametrize("method", ["TRACE", "PUT", "MKCOL"])
 async def test_another_method_is_405_with_all_that_there_are(alice: Caller, method: str) -> None:
     answer = await alice.request(method)
     assert_problem(answer, 405)
