@@ -18,8 +18,13 @@ _PRINTABLE: Final = re.compile(rb"[\x20-\x7e]{1,%d}" % rules.IDEMPOTENCY_KEY_MAX
 _REPLAYED: Final = (b"idempotency-replayed", b"true")
 
 
-async def read_idempotency_key(request: TaskRequest, sent: str | None) -> IdempotencyKey | None:
-    """The request's key. `sent` is what Litestar found: None, or one of several values; all are checked here."""
+async def read_idempotency_key(
+    request: TaskRequest, sent: str | None, *, body: bytearray | None = None
+) -> IdempotencyKey | None:
+    """The request's key. `sent` is what Litestar found: None, or one of several values; all are checked here.
+
+    `body`: what the handler has read by itself.
+    """
     if sent is None:
         return None
     values = sent_as(request.scope, b"idempotency-key")
@@ -36,7 +41,10 @@ async def read_idempotency_key(request: TaskRequest, sent: str | None) -> Idempo
             value.decode("ascii"),
             owner=request.owner,
             route=f"{scope['method']} {scope['path_template']}",
-            request=scope["path"].encode() + b"?" + scope["query_string"] + b"\n" + await request.body(),
+            request=(
+                scope["path"].encode() + b"?" + scope["query_string"] + b"\n",
+                await request.body() if body is None else body,
+            ),
         )
     return None
 

@@ -24,9 +24,10 @@ TASK_MAX: Final = rules.BODY_MAX
 _WINDOW: Final = 4 * TASK_MAX
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
+_ARRAY: Final = re.compile(rb"[ \t\n\r]*\[")
 
 
-async def read_csv_import(request: TaskRequest, raw: bytes) -> list[TaskImport]:
+async def read_csv_import(request: TaskRequest, raw: bytearray) -> list[TaskImport]:
     """The tasks of a CSV file. Errors say in which line and column they are."""
     errors = request.errors
     reader = ImportReader(request.service.bodies, errors)
@@ -49,12 +50,12 @@ async def read_csv_import(request: TaskRequest, raw: bytes) -> list[TaskImport]:
     return reader.tasks
 
 
-async def read_json_import(request: TaskRequest, raw: bytes) -> list[TaskImport]:
+async def read_json_import(request: TaskRequest, raw: bytearray) -> list[TaskImport]:
     """The tasks of a JSON file. Everything that is wrong with them is noted on the request."""
     reader = ImportReader(request.service.bodies, request.errors)
-    if not raw.lstrip(b" \t\n\r").startswith(b"["):
+    if not _ARRAY.match(raw):
         if len(raw) <= TASK_MAX:
-            parse_json(raw)
+            parse_json(bytes(raw))
         reader.refuse()
         return []
     async for item in _elements(_Text(raw)):
@@ -66,7 +67,7 @@ async def read_json_import(request: TaskRequest, raw: bytes) -> list[TaskImport]
 class _Text:
     """A body as text, of which a window is decoded at a time."""
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes | bytearray) -> None:
         self._raw = raw
         self._read = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")()

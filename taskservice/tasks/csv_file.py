@@ -64,7 +64,7 @@ class Row(Struct, frozen=True):
         return msgspec.structs.replace(error, message=f"{where}: {error.message}")
 
 
-def read_rows(raw: bytes) -> Iterator[Row]:
+def read_rows(raw: bytes | bytearray) -> Iterator[Row]:
     """The rows of a file: with or without a byte order mark, separated by commas, semicolons or tabs, in any order of
     columns, with any line ends. An empty cell is an absent field. A row without an id is a new task.
 
@@ -94,7 +94,7 @@ def read_rows(raw: bytes) -> Iterator[Row]:
             yield Row(line, new | found)
 
 
-def _delimiter(raw: bytes) -> str:
+def _delimiter(raw: bytes | bytearray) -> str:
     """The one that finds most of our columns in the first line."""
     head = raw[:4096].decode("utf-8-sig", "replace").splitlines()[:1]
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -64,9 +65,12 @@ class IdempotencyKey(Struct, frozen=True):
     fingerprint: bytes
 
     @classmethod
-    def of(cls, key: str, *, owner: str, route: str, request: bytes) -> "IdempotencyKey":
-        """`request`: all that makes two requests the same."""
-        return cls(owner, route, key, hashlib.sha256(request).digest())
+    def of(cls, key: str, *, owner: str, route: str, request: Iterable[bytes | bytearray]) -> "IdempotencyKey":
+        """`request`: the parts of all that makes two requests the same."""
+        fingerprint = hashlib.sha256()
+        for part in request:
+            fingerprint.update(part)
+        return cls(owner, route, key, fingerprint.digest())
 
     async def first_answer(self, transaction: Transaction) -> Kept | None:
         """The answer given before, if any. Waits for a request of this user that is being answered.

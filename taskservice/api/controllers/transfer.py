@@ -91,14 +91,18 @@ class TransferController(Controller):
     ) -> Answer[Imported]:
         """Imports the tasks of the file."""
         async with request.service.imports.take():
-            raw = await request.body()
+            # Not `request.body()`, which keeps what it read for as long as the request lives.
+            raw = bytearray()
+            async for piece in request.stream():
+                raw += piece
             media_type = check_media_type(request.scope, FILE_TYPES)
             found = request.query("existing", "dry_run")
             existing = cast("Existing", request.choice(found, "existing", get_args(Existing)))
             dry_run = request.choice(found, "dry_run", ("false", "true")) == "true"
-            key = await read_idempotency_key(request, idempotency_key)
+            key = await read_idempotency_key(request, idempotency_key, body=raw)
             read = read_csv_import if media_type == CSV else read_json_import
             imports = await read(request, raw)
+            del raw
             request.refuse()
 
             async def work(tasks: TaskStore) -> Answer[Imported]:
