@@ -282,7 +282,7 @@ class TwoUsers(RuleBasedStateMachine):
                 del user.tags[task_id]
             else:
                 # The newest stands first.
-                user.trash = {task_id: task} | user.trash
+                user.trash = {task_id: task | {"etag": user.tag(user.revision)}} | user.trash
                 user.tags[task_id] = user.revision
 
     @rule(who=WHO, surface=SURFACE, which=WHICH, tag=TAGS)
@@ -305,7 +305,7 @@ class TwoUsers(RuleBasedStateMachine):
     def _expect_restored(self, user: User, task_id: str, answer: Task) -> None:
         user.revision += 1
         before = user.trash.pop(task_id)
-        assert answer == before | {"updated_at": answer["updated_at"]}
+        assert answer == before | {"updated_at": answer["updated_at"], "etag": user.tag(user.revision)}
         assert answer["updated_at"] > before["updated_at"]
         user.live[task_id] = answer
         user.tags[task_id] = user.revision
