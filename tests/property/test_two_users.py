@@ -488,6 +488,7 @@ class TwoUsers(RuleBasedStateMachine):
             tag = user.call("token", "GET", f"/{task_id}").headers["etag"]
         else:
             tag = user.call("token", "POST", f"/{task_id}/restore", headers={"If-Match": '"0"'}).headers["etag"]
+            user.trash[task_id] |= {"etag": tag}
         user.tags[task_id] = number_of(tag)
         assert started < user.tags[task_id] <= user.revision
 
