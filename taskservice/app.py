@@ -25,6 +25,7 @@ from taskservice.cli.plugin import CommandLine
 from taskservice.database.bring_up import BringUp, migrations_config
 from taskservice.database.pool import Pool
 from taskservice.database.readiness import answers
+from taskservice.database.replicas import replicas_of
 from taskservice.database.server import DatabaseServer
 from taskservice.observability.access_log import RequestLog
 from taskservice.observability.logging_setup import configure_logging
@@ -78,11 +79,12 @@ def create_app(settings: Settings | None = None) -> Litestar:
     migrations = migrations_config(server)
     users = RegisteredUsers(settings.users_table, pool) if settings.users == "registered" else None
     bring_up = BringUp(server, pool, migrations, migrate=settings.migrate, check=users.check if users else None)
-    tasks = TaskStore(pool)
+    replicas = replicas_of(settings, server) if settings.database_replicas else None
+    service = TaskService(settings, pool, TaskStore(pool), replicas)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        async with verifier.running():
+        async with verifier.running(), replicas.running() if replicas else contextlib.nullcontext():
             opening = asyncio.create_task(bring_up.run())
             try:
                 with contextlib.suppress(TimeoutError):
@@ -107,7 +109,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     if settings.metrics:
         from taskservice.observability.metrics import Metrics, metrics_route  # noqa: PLC0415 (slow to load, and optional)
 
-        metrics = Metrics(pool=pool, verifier=verifier)
+        metrics = Metrics(pool=pool, verifier=verifier, reads=service.replicated)
         routes.append(metrics_route(metrics))
     return Application(
         route_handlers=routes,
@@ -122,7 +124,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             {
                 "database_server": server,
                 "settings": settings,
-                "service": TaskService(settings, pool, tasks),
+                "service": service,
                 "metrics": metrics,
             }
         ),

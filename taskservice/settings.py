@@ -18,7 +18,14 @@ from msgspec.structs import fields
 from taskservice import rules
 from taskservice.auth.keys import may_be_secret
 from taskservice.auth.shared_secrets import development_secret, weakness
-from taskservice.database.url import BadDatabaseUrl, ConnectionTarget, Pooler, read_database_url, read_direct_url
+from taskservice.database.url import (
+    BadDatabaseUrl,
+    ConnectionTarget,
+    Pooler,
+    read_database_url,
+    read_direct_url,
+    read_replica_urls,
+)
 from taskservice.settings_sources import read_sources
 from taskservice.settings_values import (
     allowed_values,
@@ -60,6 +67,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     env: Literal["development", "production"]
     data_dir: Path
     database: ConnectionTarget | None
+    database_replicas: tuple[ConnectionTarget, ...]
     database_pooler: Pooler
     database_connections: Annotated[int, Meta(ge=1, le=1000)]
     database_deadline: Annotated[float, Meta(ge=0.5, le=300)]
@@ -135,6 +143,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("NEON_DB_URL", None, "The same; `DATABASE_URL` wins."),
     Setting("DATABASE_DIRECT_URL", None, "Where migrations run when the database URL goes through a "
             "transaction-mode pooler. Derived for Neon hosts."),
+    Setting("DATABASE_REPLICA_URLS", None, "Read replicas of the database (physical standbys), one URL for each, by "
+            "space or comma. Reads go there as long as they give what the primary would: `docs/scaling.md`."),
     Setting("BETTER_AUTH_SECRET", None, "The shared secret of HS256 tokens, 32 bytes or more."),
     Setting("BETTER_AUTH_SECRETS", None, "Secrets in rotation, as Better Auth writes them: every one verifies, the "
             "first one signs.", rotating_secrets, "`2:new,1:old`"),
@@ -246,6 +256,7 @@ def _checked(values: dict[str, Any], given: set[str], problems: list[str]) -> Se
     if production and given.isdisjoint(KEY_SOURCES):
         problems.append("BETTER_AUTH_SECRET: set it or BETTER_AUTH_URL; production does not make up a key")
     database = _database(values, problems)
+    replicas = _replicas(values, given, problems)
     if production and given.isdisjoint({"DATABASE_URL", "NEON_DB_URL"}):
         problems.append("DATABASE_URL: set it or NEON_DB_URL; production does not run on the embedded database")
     if problems:
@@ -260,6 +271,7 @@ def _checked(values: dict[str, Any], given: set[str], problems: list[str]) -> Se
     return Settings(
         **plain | {"jwt_audience": values["TASKSERVICE_JWT_AUDIENCE"] or ()},
         database=database,
+        database_replicas=replicas,
         secrets=tuple(keys),
         better_auth_url=url,
         jwks_url=jwks_url,
@@ -284,3 +296,16 @@ def _database(values: dict[str, Any], problems: list[str]) -> ConnectionTarget |
     except BadDatabaseUrl as error:
         problems.append(str(error))
     return dataclasses.replace(target, direct_target=direct) if target and direct else target
+
+
+def _replicas(values: dict[str, Any], given: set[str], problems: list[str]) -> tuple[ConnectionTarget, ...]:
+    urls = values["DATABASE_REPLICA_URLS"]
+    if not urls:
+        return ()
+    if given.isdisjoint({"DATABASE_URL", "NEON_DB_URL"}):
+        problems.append("DATABASE_REPLICA_URLS: set DATABASE_URL too, which names their primary")
+    try:
+        return read_replica_urls(urls, pooler=values["TASKSERVICE_DATABASE_POOLER"] or "auto")
+    except BadDatabaseUrl as error:
+        problems.append(str(error))
+    return ()

@@ -6,12 +6,14 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from taskservice.database.pool import Pool
+from taskservice.database.replicas import Replicas
 from taskservice.problems import Overloaded
 from taskservice.settings import Settings
 from taskservice.tasks.bodies import Bodies
 from taskservice.tasks.cursors import cursor_key
 from taskservice.tasks.list_tags import ListTags
-from taskservice.tasks.store import TaskStore
+from taskservice.tasks.replicated_reads import ReplicatedReads
+from taskservice.tasks.store import Reads, TaskStore
 
 IMPORTS_AT_ONCE: Final = 2
 """How many imports one worker reads and writes at a time."""
@@ -41,11 +43,14 @@ class ImportSlots:
 class TaskService:
     """The tasks of all users, and the policies under which they are served."""
 
-    def __init__(self, settings: Settings, pool: Pool, tasks: TaskStore) -> None:
+    def __init__(self, settings: Settings, pool: Pool, tasks: TaskStore, replicas: Replicas | None = None) -> None:
         self.settings: Final = settings
         self.pool: Final = pool
         self.tasks: Final = tasks
         self.list_tags: Final = ListTags(pool)
+        self.replicated: Final = ReplicatedReads(tasks, self.list_tags, replicas) if replicas else None
+        self.reads: Final[Reads] = self.replicated or tasks
+        """For what decides no write."""
         self.bodies: Final = Bodies(settings)
         self.cursor_key: Final = cursor_key(settings)
         self.imports: Final = ImportSlots()

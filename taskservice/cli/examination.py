@@ -1,6 +1,7 @@
 """What `litestar doctor` looks at: settings, database, schema and keys; what is wrong and what to do about it."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -13,6 +14,7 @@ from taskservice.auth.tokens import TokenVerifier
 from taskservice.auth.users import UsersTableError, find_users_table
 from taskservice.cli.operation import counted
 from taskservice.database.bring_up import schema_version
+from taskservice.database.checks import allowed_connections, too_few_connections
 from taskservice.database.failures import Failure, classify, describe
 from taskservice.database.migrations import HEAD
 from taskservice.database.programs import EmbeddedPostgresError
@@ -26,6 +28,13 @@ _TABLES_IN_THE_WAY: Final = """
 SELECT tablename AS name, schemaname AS schema FROM pg_tables
 WHERE schemaname = current_schema() AND tablename = ANY($1) ORDER BY tablename
 """
+
+_FOLLOWS: Final = """
+SELECT pg_is_in_recovery() AS follows, pg_is_in_recovery() AND pg_is_wal_replay_paused() AS paused,
+       pg_wal_lsn_diff($1, CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END)::bigint AS behind
+"""
+FAR_BEHIND: Final = 16 << 20
+"""Bytes: one segment of the log."""
 
 _UNREACHED: Final = (ConnectionError, TimeoutError, socket.gaierror)
 
@@ -77,8 +86,11 @@ async def _database(settings: Settings, server: DatabaseServer) -> AsyncIterator
         version = await connection.fetchval("SHOW server_version")
         yield Finding(True, "database", f"{server.description}: PostgreSQL {version}")
         yield await _schema(connection)
+        yield await _connections(connection, settings, pooled=server.is_pooled)
         if settings.users == "registered":
             yield await _users_table(settings, connection)
+        for target in settings.database_replicas:
+            yield await _replica(target, connection)
     except Exception as error:  # noqa: BLE001 (here, too)
         yield Finding(False, "database", describe(error), "does its user own the tables of this service?")
     finally:
@@ -86,6 +98,41 @@ async def _database(settings: Settings, server: DatabaseServer) -> AsyncIterator
     direct = settings.database.direct if settings.database else None
     if direct is not None and direct is not settings.database:
         yield await _way_around_pooler(direct)
+
+
+async def _connections(connection: Any, settings: Settings, *, pooled: bool) -> Finding:
+    each = settings.database_connections
+    # What `litestar run` would read; a `--wc` is not known here.
+    said = os.environ.get("LITESTAR_WEB_CONCURRENCY") or os.environ.get("WEB_CONCURRENCY") or ""
+    workers = max(int(said), 1) if said.isdecimal() else 1
+    warning = await too_few_connections(connection, workers=workers, each=each, pooled=pooled)
+    if warning is not None:
+        said, _, remedy = warning.partition(": ")
+        return Finding(False, "connections", said, remedy)
+    allowed, whose = await allowed_connections(connection)
+    room = f"the {whose} allows {allowed}, enough for {counted(allowed // each, 'worker')}"
+    return Finding(True, "connections", f"{counted(workers, 'worker')} with {each} each; {room}")
+
+
+async def _replica(target: ConnectionTarget, primary: Any) -> Finding:
+    try:
+        replica = await open_connection(target)
+    except Exception as error:  # noqa: BLE001 (as above)
+        return _unreachable("replica", target.redacted, error)
+    try:
+        position = await primary.fetchval("SELECT pg_current_wal_lsn()")
+        found = await replica.fetchrow(_FOLLOWS, position)
+    finally:
+        await replica.close()
+    if not found["follows"]:
+        return Finding(False, "replica", f"{target.redacted}: takes writes, so it follows nobody", "name a standby")
+    behind = max(found["behind"] or 0, 0)
+    said = f"{target.redacted}: {behind:,} bytes behind"
+    if found["paused"]:
+        return Finding(False, "replica", f"{said}, replay is paused", "SELECT pg_wal_replay_resume() there")
+    if behind > FAR_BEHIND:
+        return Finding(False, "replica", said, "is it connected? SELECT * FROM pg_stat_replication on the primary")
+    return Finding(True, "replica", said)
 
 
 async def _way_around_pooler(direct: ConnectionTarget) -> Finding:

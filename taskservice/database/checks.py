@@ -48,10 +48,15 @@ async def tables_in_the_way(connection: Connection) -> str | None:
     )
 
 
+async def allowed_connections(connection: Connection) -> tuple[int, str]:
+    """The smallest of all limits on our connections, and whose it is: the `server`, the `role` or the `database`."""
+    limits = await connection.fetchrow(_LIMITS)
+    return min((limits[name], name) for name in ("server", "role", "database") if limits[name] is not None)
+
+
 async def too_few_connections(connection: Connection, *, workers: int, each: int, pooled: bool) -> str | None:
     """One line with what to change if the workers may open more connections than the database allows."""
-    limits = await connection.fetchrow(_LIMITS)
-    allowed, whose = min((limits[name], name) for name in ("server", "role", "database") if limits[name] is not None)
+    allowed, whose = await allowed_connections(connection)
     wanted = workers * each
     if wanted <= allowed:
         return None

@@ -46,8 +46,9 @@ class Outage:
 class Connections:
     """At most `size` connections. The one that came back last is lent first."""
 
-    def __init__(self, connect: Connect, *, size: int, deadline: float) -> None:
+    def __init__(self, connect: Connect, *, size: int, deadline: float, name: str = "the database") -> None:
         self._connect = connect
+        self._name = name
         self._size = size
         self._deadline = deadline
         self._idle: list[tuple[Connection, float]] = []
@@ -227,7 +228,7 @@ class Connections:
 
     async def _heal(self, outage: Outage) -> None:
         connection = await reach(self._connect, lambda error: self._say(outage, error))
-        log.warning("the database is back after %.1f seconds", perf_counter() - outage.since)
+        log.warning("%s is back after %.1f seconds", self._name, perf_counter() - outage.since)
         self._outage = None
         if self._open < self._size:
             self._open += 1
@@ -244,7 +245,7 @@ class Connections:
         if said != outage.said:
             outage.said = said
             level = logging.ERROR if outage.failure is Failure.MISCONFIGURED else logging.WARNING
-            log.log(level, "no connection to the database, trying again: %s", said)
+            log.log(level, "no connection to %s, trying again: %s", self._name, said)
 
     def _unavailable(self, outage: Outage) -> DatabaseUnavailable:
         self.count(outage.failure.value)

@@ -41,8 +41,8 @@ class Pool:
     `writer` is the user whose tasks are written: one user's writers take turns before they take a connection.
     """
 
-    def __init__(self, connect: Connect, *, size: int, deadline: float) -> None:
-        self._connections = Connections(connect, size=size, deadline=deadline)
+    def __init__(self, connect: Connect, *, size: int, deadline: float, name: str = "the database") -> None:
+        self._connections = Connections(connect, size=size, deadline=deadline, name=name)
         self._turns = Turns()
         self._margin = margin(deadline)
         self._late = server_limit(deadline) + self._margin / 2

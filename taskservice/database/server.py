@@ -130,9 +130,9 @@ class DatabaseServer:
         self._given = replace(self._given, pooled=True)
         return self._given
 
-    def session(self) -> dict[str, str]:
+    def session(self, deadline: float | None = None) -> dict[str, str]:
         """Server settings that end on the server what nobody waits for any more."""
-        deadline = self._settings.database_deadline
+        deadline = deadline or self._settings.database_deadline
         milliseconds = str(int(server_limit(deadline) * 1000))
         return {
             "statement_timeout": milliseconds,

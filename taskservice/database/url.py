@@ -129,6 +129,22 @@ def read_direct_url(url: str, *, pooler: Pooler = "auto") -> ConnectionTarget:
     return target
 
 
+def read_replica_urls(urls: str, *, pooler: Pooler = "auto") -> tuple[ConnectionTarget, ...]:
+    """The targets of DATABASE_REPLICA_URLS. Raises `BadDatabaseUrl`."""
+    variable = "DATABASE_REPLICA_URLS"
+    # A comma may stand inside a URL as well, before another host.
+    targets = [
+        read_database_url(url, variable=variable, pooler=pooler)
+        for url in re.split(r"[\s,]+(?=[a-z][a-z0-9+]*://)", urls.strip(), flags=re.IGNORECASE)
+    ]
+    if any(target.must_take_writes for target in targets):
+        raise BadDatabaseUrl(
+            f"{variable}: each URL names one replica, which takes no writes: write one URL for each host, without "
+            "target_session_attrs"
+        )
+    return tuple(targets)
+
+
 def _is_pooler(host: str, port: int) -> bool:
     return host.partition(".")[0].endswith("-pooler") or (_is_supabase(host) and port == SUPABASE_TRANSACTION_PORT)
 

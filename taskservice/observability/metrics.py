@@ -27,6 +27,7 @@ from taskservice import __version__
 from taskservice.auth.middleware import PUBLIC
 from taskservice.database.failures import Failure
 from taskservice.observability.shared_figures import Figures, RouteFigures, SharedFigures, total
+from taskservice.tasks.replicated_reads import OUTCOMES
 
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"})
@@ -38,6 +39,10 @@ COUNTERS: Final = {
     "taskservice_database_errors": ("kind", "Database failures, by what they mean."),
     "taskservice_tokens": ("outcome", "Bearer tokens verified, by outcome: `ok` or a problem's code."),
     "taskservice_jwks_fetches": ("outcome", "Fetches of the issuer's keys."),
+    "taskservice_replica_reads": (
+        "outcome",
+        "Reads that may go to a replica: `replica` answered; `behind`, `failed`, `left_out`: the primary did.",
+    ),
 }
 """Label and description of each counter with one label."""
 
@@ -71,11 +76,19 @@ class VerifierFigures(Protocol):
     def issuer_keys(self) -> KeyFigures | None: ...
 
 
+class ReadFigures(Protocol):
+    """What is asked of the reads from replicas."""
+
+    @property
+    def outcomes(self) -> Mapping[str, int]: ...
+
+
 class Metrics(Collector):
     """Counts requests cheaply, and makes families of its figures when somebody asks."""
 
-    def __init__(self, *, pool: PoolFigures, verifier: VerifierFigures) -> None:
+    def __init__(self, *, pool: PoolFigures, verifier: VerifierFigures, reads: ReadFigures | None = None) -> None:
         self._pool = pool
+        self._reads = reads
         self._verifier = verifier
         self._shared = SharedFigures()
         # By method, route and status: how many requests fell into each bucket, and at the end their seconds.
@@ -144,6 +157,10 @@ class Metrics(Collector):
                 "taskservice_database_errors": {**dict.fromkeys(DATABASE_ERRORS, 0), **pool.errors},
                 "taskservice_tokens": {"ok": 0, **verifier.outcomes},
                 "taskservice_jwks_fetches": {"ok": 0, "failed": 0, **(keys.fetches if keys else {})},
+                "taskservice_replica_reads": {
+                    **dict.fromkeys(OUTCOMES, 0),
+                    **(self._reads.outcomes if self._reads else {}),
+                },
             },
             {"in_use": pool.in_use, "idle": pool.idle, "waiting": pool.waiting},
         )

@@ -25,6 +25,7 @@ def announce(settings: Settings, server: DatabaseServer, address: str, workers: 
         "listens on": address + (f" with {workers} workers" if workers > 1 else ""),
         "docs": f"{address}/docs" if address.startswith("http") else "/docs",
         "database": server.description,
+        **_replicas(settings),
         "tokens": key_sources(settings),
         "policies": _changed_policies(settings) or "the defaults",
     }
@@ -51,6 +52,11 @@ def progress(what: str) -> Iterator[None]:
     finally:
         timer.cancel()
         timer.join()
+
+
+def _replicas(settings: Settings) -> dict[str, str]:
+    addresses = [target.redacted for target in settings.database_replicas]
+    return {"replicas": ", ".join(addresses)} if addresses else {}
 
 
 def _changed_policies(settings: Settings) -> str:

@@ -9,7 +9,7 @@ from taskservice.tasks import calendar, csv_file
 from taskservice.tasks.filters import Shape
 from taskservice.tasks.list_query import ListQuery
 from taskservice.tasks.schemas import Task, task_from
-from taskservice.tasks.store import TaskStore
+from taskservice.tasks.store import Reads
 
 PAGE: Final = 500
 
@@ -26,7 +26,7 @@ class Format(msgspec.Struct, frozen=True):
     tail: bytes
 
 
-async def export(tasks: TaskStore, owner: str, form: Format) -> AsyncGenerator[bytes, None]:
+async def export(tasks: Reads, owner: str, form: Format) -> AsyncGenerator[bytes, None]:
     """The file in pieces. A task that exists throughout is in it once, whatever is written meanwhile."""
     query = ListQuery(Shape(), {}, PAGE)
     first = True

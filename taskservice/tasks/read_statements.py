@@ -33,6 +33,15 @@ GET: Final = Statement(
 )
 """One live task."""
 
+GET_PLACED: Final = Statement(
+    sa.select(*COLUMNS, users.c.epoch, users.c.revision.label("counter"))
+    .select_from(
+        users.outerjoin(tasks, sa.and_(tasks.c.user_id == _user, tasks.c.id == _id, tasks.c.deleted_at.is_(None)))
+    )
+    .where(users.c.id == _user)
+)
+"""The same, with the user's counter in the same snapshot; NULLs where there is no such task."""
+
 FOREIGN: Final = Statement(
     sa.select(_one).where(tasks.c.id == _id, tasks.c.user_id != _user, tasks.c.deleted_at.is_(None))
 )

@@ -36,11 +36,26 @@ class Queries(Protocol):
     ) -> Any | None: ...
 
 
+class Reads(Protocol):
+    """What may be read from a replica: the methods are those of `TaskStore`."""
+
+    async def get_owned(self, owner: str, task_id: uuid.UUID) -> Row | None: ...
+    async def page(self, owner: str, query: ListQuery) -> "Page": ...
+    async def changes(self, owner: str, since: int, *, limit: int, deletions_after: int) -> "Changes": ...
+
+
 class Edited(Struct, frozen=True):
     """What became of an edit. Not `matched`: the task stands at another revision, and nothing was done."""
 
     matched: bool
     row: Row
+
+
+class Placed(Struct, frozen=True):
+    """One live task, or None, and the tag of the user's list in the same snapshot."""
+
+    row: Row | None
+    tag: str
 
 
 class Page(Struct, frozen=True):
@@ -70,6 +85,10 @@ class Changes(Struct, frozen=True):
     forgotten: int
     epoch: str
 
+    @property
+    def tag(self) -> str:
+        return entity_tag(self.revision, self.epoch)
+
 
 class ClearedSome(Struct, frozen=True):
     """How many tasks were cleared, and how many are left to clear."""
@@ -95,6 +114,15 @@ class TaskStore:
 
     async def get_owned(self, owner: str, task_id: uuid.UUID) -> Row | None:
         return await self._queries.fetchrow(read.GET.sql, read.GET.args(id=task_id, user_id=owner), repeatable=True)
+
+    async def get_placed(self, owner: str, task_id: uuid.UUID) -> Placed:
+        """As `get_owned`, with what a replica's answer is judged by."""
+        user = await self._queries.fetchrow(
+            read.GET_PLACED.sql, read.GET_PLACED.args(id=task_id, user_id=owner), repeatable=True
+        )
+        if user is None:
+            return Placed(None, entity_tag(0, epoch_before_first_write(owner)))
+        return Placed(user if user["id"] is not None else None, entity_tag(user["counter"], user["epoch"]))
 
     async def belongs_to_another(self, owner: str, task_id: uuid.UUID) -> bool:
         """Whether this task exists, alive, and is another user's."""

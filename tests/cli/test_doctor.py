@@ -49,7 +49,9 @@ def test_everything_in_order_is_said_with_a_tick(
         operator, "--token", f"Bearer {signed({'sub': 'alice'})}",
         TASKSERVICE_USERS="registered", BETTER_AUTH_URL=issuer.origin,
     )  # fmt: skip
-    assert list(found) == ["settings", "database", "migrations", "users table", "shared secret", "JWKS", "token"]
+    assert list(found) == [
+        "settings", "database", "migrations", "connections", "users table", "shared secret", "JWKS", "token",
+    ]  # fmt: skip
     assert all(said.startswith("✓") for said in found.values())
     assert f"up to date ({HEAD})" in found["migrations"]
 
@@ -147,6 +149,26 @@ def test_a_table_of_another_program_under_a_name_of_ours_is_named(
         '✗ the schema public holds tables of another program under names of ours: "users" → '
     )
     assert "of its own" in found["migrations"]
+
+
+def test_more_connections_than_the_database_allows_are_named_with_what_to_change(
+    operator: Operator, postgres: ThrowawayPostgres, database_url: str
+) -> None:
+    assert findings(operator)["connections"].startswith("✓ 1 worker with 10 each; the server allows ")
+    many = {"WEB_CONCURRENCY": "40", "TASKSERVICE_DATABASE_CONNECTIONS": "50"}
+    found = findings(operator, **many)["connections"]
+    assert found.startswith("✗ 40 workers with 50 connections each are 2000, and the server allows ")
+    assert "→ set TASKSERVICE_DATABASE_CONNECTIONS=" in found
+    assert "put a pooler in between" in found
+    pooled = findings(operator, **many, TASKSERVICE_DATABASE_POOLER="true", DATABASE_DIRECT_URL=database_url)
+    assert "default_pool_size" in pooled["connections"]
+    assert findings(operator, WEB_CONCURRENCY="many")["connections"].startswith("✓ 1 worker")
+
+
+def test_what_is_named_as_a_replica_and_is_none_is_said_so(operator: Operator, database_url: str) -> None:
+    found = findings(operator, DATABASE_REPLICA_URLS=database_url)["replica"]
+    assert "takes writes, so it follows nobody" in found
+    assert findings(operator, DATABASE_REPLICA_URLS="postgresql://x@127.0.0.1:1/x")["replica"].startswith("✗")
 
 
 def test_bad_settings_are_named(operator: Operator) -> None:

@@ -48,6 +48,37 @@ def test_the_environment_wins_over_dotenv_and_dotenv_over_toml(tmp_path: Path) -
     assert (found.title, found.delete, found.foreign_task, found.retention_days) == ("generated", "soft", "404", 9)
 
 
+def test_replicas_are_named_one_by_one() -> None:
+    urls = (
+        "postgresql://me@one/tasks?sslmode=disable, postgres://me@two:5433/tasks\npostgresql+asyncpg://me@three/tasks"
+    )
+    found = settings(DATABASE_URL=DATABASE, DATABASE_REPLICA_URLS=urls).database_replicas
+    assert [(target.host, target.port) for target in found] == [("one", 5432), ("two", 5433), ("three", 5432)]
+    assert not any(target.must_take_writes for target in found)
+    assert settings(DATABASE_URL=DATABASE).database_replicas == ()
+
+
+@pytest.mark.parametrize(
+    ("urls", "said"),
+    [
+        ("postgresql://me@one,two/tasks", "one URL for each host"),
+        ("postgresql://me@one/tasks?target_session_attrs=read-write", "without target_session_attrs"),
+        ("postgresql://me:hunter2@one/tasks mysql://two", "DATABASE_REPLICA_URLS: "),
+        ("one", "must begin with postgresql://"),
+    ],
+)
+def test_replicas_that_make_no_sense_are_refused(urls: str, said: str) -> None:
+    (problem,) = problems(**SOUND, DATABASE_URL=DATABASE, DATABASE_REPLICA_URLS=urls)
+    assert problem.startswith("DATABASE_REPLICA_URLS: ")
+    assert said in problem
+    assert "hunter2" not in problem
+
+
+def test_replicas_without_a_primary_are_refused() -> None:
+    (problem,) = problems(**SOUND, DATABASE_REPLICA_URLS="postgresql://me@one/tasks")
+    assert problem == "DATABASE_REPLICA_URLS: set DATABASE_URL too, which names their primary"
+
+
 def test_without_a_directory_no_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text("TASKSERVICE_DELETE=hard\n")
     monkeypatch.chdir(tmp_path)
@@ -158,8 +189,8 @@ def test_a_bad_value_is_one_line_that_names_its_variable(variable: str, value: s
 
 
 def test_every_setting_with_rules_is_tried_with_a_bad_value() -> None:
-    free = {"DATABASE_URL", "NEON_DB_URL", "DATABASE_DIRECT_URL", "BETTER_AUTH_SECRET", "TASKSERVICE_DATA_DIR"}
-    free |= {"TASKSERVICE_JWT_ISSUER", "TASKSERVICE_JWT_AUDIENCE"}
+    free = {"DATABASE_URL", "NEON_DB_URL", "DATABASE_DIRECT_URL", "DATABASE_REPLICA_URLS", "BETTER_AUTH_SECRET"}
+    free |= {"TASKSERVICE_DATA_DIR", "TASKSERVICE_JWT_ISSUER", "TASKSERVICE_JWT_AUDIENCE"}
     assert {setting.variable for setting in SETTINGS} == free | set(BAD)
 
 

@@ -1,4 +1,4 @@
-"""Two PostgreSQL servers, one of which follows the other by synchronous streaming replication."""
+"""Two PostgreSQL servers, one of which follows the other by streaming replication."""
 
 import asyncio
 import contextlib
@@ -40,6 +40,8 @@ class Server:
         )
 
     async def start(self, *settings: str) -> None:
+        if self._process is not None:
+            self._process.wait(10)  # it was killed
         options = ["-p", str(self.port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
         for setting in settings:
             options += ["-c", setting]
@@ -91,16 +93,21 @@ class Replicated:
 
     @property
     def url(self) -> str:
-        """The standby stands first, so that whoever takes the first host cannot write."""
+        """With both hosts. The standby stands first, so that whoever takes the first host cannot write."""
         hosts = f"127.0.0.1:{self.standby.port},127.0.0.1:{self.primary.port}"
         return f"postgresql://postgres@{hosts}/postgres?sslmode=disable"
+
+    @staticmethod
+    def url_of(server: Server) -> str:
+        return f"postgresql://postgres@127.0.0.1:{server.port}/postgres?sslmode=disable"
 
     async def promote_standby(self) -> None:
         await self.standby.value("SELECT pg_promote()")
 
 
 @contextlib.asynccontextmanager
-async def replicated() -> AsyncIterator[Replicated]:
+async def replicated(*, synchronous: bool = True) -> AsyncIterator[Replicated]:
+    """`synchronous`: the primary acknowledges only what the standby has, too."""
     home = Path(tempfile.mkdtemp(prefix="replicated-"))
     run_as: dict[str, Any] = {}
     if os.geteuid() == 0:
@@ -115,9 +122,11 @@ async def replicated() -> AsyncIterator[Replicated]:
             "-R", "-X", "stream", "-c", "fast",
         )  # fmt: skip
         await standby.start()
-        await primary.value("ALTER SYSTEM SET synchronous_standby_names = '*'")
-        await primary.value("SELECT pg_reload_conf()")
-        while await primary.value("SELECT sync_state FROM pg_stat_replication") != "sync":
+        if synchronous:
+            await primary.value("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            await primary.value("SELECT pg_reload_conf()")
+        wanted = "sync" if synchronous else "async"
+        while await primary.value("SELECT sync_state FROM pg_stat_replication") != wanted:
             await asyncio.sleep(0.02)
         yield Replicated(primary, standby)
     finally:

@@ -37,7 +37,7 @@ class ChangesController(Controller):
         limit = read_limit(found, request.errors)
         position = read_position(found, request.errors)
         request.refuse()
-        page = await request.service.tasks.changes(
+        page = await request.service.reads.changes(
             request.owner, position.seen, limit=limit, deletions_after=position.deletions_after
         )
         return Answer(change_page(request.owner, position, page))

@@ -60,7 +60,7 @@ class TaskController(Controller):
             tag = await service.list_tags.of(owner)
             if known.includes(tag):
                 return Answer.not_modified(tag)
-        page = await service.tasks.page(owner, query)
+        page = await service.reads.page(owner, query)
         headers = next_page(request, query, page)
         if not query.follows_clock:
             headers += (etag_header(page.tag),)
@@ -158,7 +158,7 @@ class TaskController(Controller):
         request.query()
         known = read_if_none_match(request, if_none_match)
         wanted = request.read_task_id(task_id)
-        row = await request.service.tasks.get_owned(request.owner, wanted)
+        row = await request.service.reads.get_owned(request.owner, wanted)
         if row is None:
             raise await missing(request, wanted, request.service.tasks)
         tag = row_tag(row)

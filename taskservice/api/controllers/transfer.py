@@ -51,7 +51,7 @@ class TransferController(Controller):
             request.note(Invalid("combination", "goes with format=ics only"), "component", "query")
         request.refuse()
         form = EVENTS if component == "event" else FORMATS[name]
-        pieces = export(request.service.tasks, request.owner, form)
+        pieces = export(request.service.reads, request.owner, form)
         attachment = f'attachment; filename="tasks.{form.extension}"'
         return Download(
             await anext(pieces),

@@ -1,0 +1,127 @@
+"""Read replicas: which of them may be asked, and when one that was left out is asked again."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import Final
+
+from taskservice.database.pool import Pool
+from taskservice.database.server import DatabaseServer, open_connection
+from taskservice.problems import Problem
+from taskservice.settings import Settings
+
+PATIENCE_SECONDS: Final = 1.0
+"""How long a request waits for a replica before it asks the primary."""
+MISSES: Final = 16
+"""After so many answers in a row that were not those of the primary, a replica is left out."""
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 10.0
+
+log: Final = logging.getLogger(__name__)
+
+
+class Replica:
+    """One replica and this worker's connections to it. It is asked from when it first answers."""
+
+    def __init__(self, address: str, pool: Pool) -> None:
+        self.address: Final = address
+        self.pool: Final = pool
+        self.pool.serving = True  # the primary's schema has been checked, and a replica has the same
+        self._asked = False
+        self._left_out = asyncio.Event()
+        self._pause = FIRST_PAUSE
+        self._misses = 0
+        self._said: str | None = None
+
+    @property
+    def may_be_asked(self) -> bool:
+        """Whether a request can get its answer there without waiting for a connection to come back."""
+        return self._asked and not self.pool.in_outage and self.pool.in_use < self.pool.size
+
+    def agreed(self) -> None:
+        """Its answer was the primary's."""
+        self._misses = 0
+        if self._said is not None:
+            log.warning("the replica %s is used again", self.address)
+            self._said = None
+        self._pause = FIRST_PAUSE
+
+    def disagreed(self) -> None:
+        """Its answer was not the primary's. That is usual for whoever has just written, and says something in rows."""
+        self._misses += 1
+        if self._misses >= MISSES:
+            self._misses = MISSES - 1  # on its return it has one try
+            self.leave_out("it is behind the primary")
+
+    def leave_out(self, reason: str) -> None:
+        if self._asked:
+            self._asked = False
+            self._left_out.set()
+            if reason != self._said:
+                log.warning("the replica %s is left out: %s", self.address, reason)
+                self._said = reason
+
+    async def watch(self) -> None:
+        """Let it take part as soon as it answers. No request waits for one that was left out."""
+        while True:
+            self._left_out.clear()
+            if await self._answers():
+                self._asked = True
+                await self._left_out.wait()
+            await asyncio.sleep(self._pause)
+            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+
+    async def _answers(self) -> bool:
+        try:
+            await self.pool.fetch("SELECT 1", (), repeatable=True)
+        except Problem:
+            return False
+        return True
+
+
+class Replicas:
+    """All replicas of this worker."""
+
+    def __init__(self, replicas: Sequence[Replica]) -> None:
+        self._replicas: Final = replicas
+
+    def choose(self) -> Replica | None:
+        """The one with the fewest requests; None where none may be asked."""
+        return min((each for each in self._replicas if each.may_be_asked), key=_requests, default=None)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        watching = [asyncio.create_task(replica.watch()) for replica in self._replicas]
+        try:
+            yield
+        finally:
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
+            for replica in self._replicas:
+                await replica.pool.close()
+
+
+def _requests(replica: Replica) -> int:
+    return replica.pool.in_use
+
+
+def replicas_of(settings: Settings, server: DatabaseServer) -> Replicas:
+    """Those that the settings name, each with a pool as large as the primary's."""
+    session = server.session(PATIENCE_SECONDS)
+    return Replicas(
+        [
+            Replica(
+                target.address,
+                Pool(
+                    partial(open_connection, target, session),
+                    size=settings.database_connections,
+                    deadline=PATIENCE_SECONDS,
+                    name=f"the replica {target.address}",
+                ),
+            )
+            for target in settings.database_replicas
+        ]
+    )

@@ -1,0 +1,192 @@
+"""Reads from a replica are never older than reads from the primary, and nobody waits for a replica that is away."""
+
+import asyncio
+import contextlib
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from bench.http import Answer, request
+from bench.reliability.program import Program, running_program
+from tests.support.replicated import Replicated, replicated
+from tests.support.services import number_of
+
+pytestmark = pytest.mark.slow
+
+USERS = ("ann", "ben", "cleo")
+
+
+@pytest.fixture(scope="module")
+async def servers() -> AsyncIterator[Replicated]:
+    async with replicated(synchronous=False) as servers:
+        yield servers
+
+
+@contextlib.asynccontextmanager
+async def serving(servers: Replicated, *options: str) -> AsyncIterator[Program]:
+    async with running_program(
+        *options,
+        database_url=servers.url_of(servers.primary),
+        database_replica_urls=servers.url_of(servers.standby),
+        taskservice_metrics="true",
+        taskservice_log_level="warning",
+    ) as program:
+        yield program
+
+
+async def outcomes(programs: Sequence[Program]) -> dict[str, float]:
+    """How reads were answered, by all of them together."""
+    await asyncio.sleep(1.2)  # workers tell each other once a second
+    counted: dict[str, float] = {}
+    for program in programs:
+        answer = await program.once(request("GET", "/metrics", None))
+        for family in text_string_to_metric_families(answer.body.decode()):
+            if family.name == "taskservice_replica_reads":
+                for sample in family.samples:
+                    outcome = sample.labels["outcome"]
+                    counted[outcome] = counted.get(outcome, 0) + sample.value
+    return counted
+
+
+class Crowd:
+    """Writes and reads through all processes at random, and compares each answer with what anybody saw before it."""
+
+    def __init__(self, programs: Sequence[Program]) -> None:
+        self._programs = programs
+        self._chance = random.Random(7)
+        self.seen = dict.fromkeys(USERS, 0)
+        self._tasks: dict[str, list[str]] = {user: [] for user in USERS}
+        self._tags: dict[str, list[str]] = {user: [] for user in USERS}
+        self.reads = 0
+        self.not_modified = 0
+        self.stale: list[str] = []
+
+    async def client(self, user: str, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await self._write(user)
+            for _ in range(4):
+                await self._chance.choice((self._list, self._get, self._follow))(user)
+
+    async def _send(self, method: str, path: str, user: str, body: Any = None, **headers: str) -> Answer:
+        program = self._chance.choice(self._programs)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await program.once(request(method, path, user, body, named))
+
+    async def _write(self, user: str) -> None:
+        answer = await self._send("POST", "/api/tasks", user, {"title": "one more"})
+        assert answer.status == 201, answer
+        self._tasks[user].append(answer.headers["location"])
+        self._saw(user, answer.headers["etag"])
+
+    async def _list(self, user: str) -> None:
+        known = {}
+        if self._tags[user] and self._chance.random() < 0.6:
+            # Also an old one, as that of a client that has written since it read.
+            known = {"If_None_Match": self._chance.choice(self._tags[user][-3:])}
+        before = self.seen[user]
+        answer = await self._send("GET", "/api/tasks?sort=-created&limit=20", user, **known)
+        self.not_modified += answer.status == 304
+        self._judge(user, before, number_of(answer.headers["etag"]), f"list, {answer.status}")
+        self._tags[user].append(answer.headers["etag"])
+        self._saw(user, answer.headers["etag"])
+
+    async def _get(self, user: str) -> None:
+        """The newest task: an old snapshot does not have it."""
+        before = self.seen[user]
+        answer = await self._send("GET", self._tasks[user][-1], user)
+        self._judge(user, before, before if answer.status == 200 else -1, f"get, {answer.status}")
+
+    async def _follow(self, user: str) -> None:
+        before = self.seen[user]
+        page: Any = (await self._send("GET", "/api/tasks/changes?limit=1000", user)).json()
+        self._judge(user, before, int(page["next"].partition(".")[0]), "changes")
+
+    def _judge(self, user: str, before: int, number: int, what: str) -> None:
+        self.reads += 1
+        if number < before:
+            self.stale.append(f"{what} of {user}: {number} after {before}")
+
+    def _saw(self, user: str, tag: str) -> None:
+        self.seen[user] = max(self.seen[user], number_of(tag))
+
+
+async def test_no_answer_is_stale_while_replay_pauses_and_resumes_under_load(servers: Replicated) -> None:
+    async with serving(servers, "--wc", "2") as pair, serving(servers) as alone:
+        crowd = Crowd([pair, alone])
+        stop = asyncio.Event()
+        clients = [asyncio.create_task(crowd.client(user, stop)) for user in USERS for _ in range(3)]
+        for _ in range(4):
+            await asyncio.sleep(0.8)
+            await servers.standby.value("SELECT pg_wal_replay_pause()")
+            await asyncio.sleep(0.8)
+            await servers.standby.value("SELECT pg_wal_replay_resume()")
+        await asyncio.sleep(2)
+        stop.set()
+        await asyncio.gather(*clients)
+        counted = await outcomes([pair, alone])
+    assert not crowd.stale, crowd.stale[:20]
+    assert crowd.not_modified > 0
+    # The test must have been able to see it: many answers came from the replica, and many of its answers were too old.
+    assert counted["replica"] > 50, counted
+    assert counted["behind"] > 10, counted
+
+
+async def read_for(program: Program, seconds: float) -> float:
+    """Reads of one user, one after the other; the longest of them."""
+    longest = 0.0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        began = time.monotonic()
+        answer = await program.once(request("GET", "/api/tasks", "ann"))
+        assert answer.status == 200
+        assert len(answer.body) > 2
+        longest = max(longest, time.monotonic() - began)
+    return longest
+
+
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["is killed", "freezes"])
+async def test_a_replica_that_is_away_keeps_nobody_waiting_and_is_taken_back(
+    servers: Replicated, fault: signal.Signals
+) -> None:
+    async with serving(servers) as program:
+        assert (await program.once(request("POST", "/api/tasks", "ann", {"title": "Buy milk"}))).status == 201
+        await read_for(program, 2)
+        before = await outcomes([program])
+        assert before["replica"] > 0, before
+        servers.standby.signal(fault)
+        try:
+            assert await read_for(program, 1.5) < 1.5  # those that were under way, no others
+            assert await read_for(program, 1.5) < 0.5
+            assert (await program.once(request("GET", "/health/ready", None))).status == 200
+            away = await outcomes([program])
+            assert away["left_out"] > before["left_out"]
+        finally:
+            if fault is signal.SIGKILL:
+                await servers.standby.start()
+            else:
+                servers.standby.signal(signal.SIGCONT)
+        for _ in range(20):
+            await read_for(program, 1)
+            if (await outcomes([program]))["replica"] > away["replica"] + 5:
+                break
+        else:
+            raise AssertionError("it was not taken back")
+        log = program.log
+    assert log.count("is left out") == 1, log
+    assert log.count("is used again") == 1, log
+
+
+async def test_reads_need_the_primary_and_readiness_says_so(servers: Replicated) -> None:
+    async with serving(servers) as program:
+        servers.primary.signal(signal.SIGSTOP)
+        try:
+            assert (await program.once(request("GET", "/api/tasks", "ann"))).status == 503
+            assert (await program.once(request("GET", "/health/ready", None))).status == 503
+        finally:
+            servers.primary.signal(signal.SIGCONT)
+        await program.ready(20)
