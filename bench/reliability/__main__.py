@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from bench.failover import table as failovers
 from bench.reliability import scenarios
 from bench.reliability.database import KillablePostgres, running_postgres
 from bench.reliability.history.run import run_history
@@ -187,7 +188,11 @@ async def measure(names: list[str]) -> None:
             figures[name] = msgspec.to_builtins(found)
             print(f"{name}: {found} in {time.monotonic() - began:.0f} s", flush=True)
         FIGURES.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=1) + b"\n")
-        DOCUMENT.write_text(document(figures), "utf-8")
+        write_document()
+
+
+def write_document() -> None:
+    DOCUMENT.write_text(document(msgspec.json.decode(FIGURES.read_bytes())), "utf-8")
 
 
 INTRODUCTION: Final = """\
@@ -200,7 +205,8 @@ ran the clients and the database as well, so times are upper bounds; counts of l
 `tests/faults/` proves the same promises with small numbers on every run of the tests, and every single error of
 PostgreSQL on top. What the service does about each is said in [the decision on the pool](decisions/{pool}).
 
-Everything below is written by `python -m bench.reliability`; the command under each heading measures one table anew.
+Everything below is written by `python -m bench.reliability` and `python -m bench.failover`; the command under each
+heading measures one table anew.
 """
 
 
@@ -212,6 +218,7 @@ def document(figures: dict[str, Any]) -> str:
             parts.append(f"## {measurement.title}\n\n`python -m bench.reliability {name}`\n{measurement.explanation}")
             rows = measurement.rows(figures[name])
             parts.append("| | |\n|---|---|\n" + "\n".join(f"| {what} | {value} |" for what, value in rows) + "\n")
+    parts.append(failovers.section())
     return "\n".join(parts)
 
 

@@ -30,6 +30,8 @@ class Writers:
         self.refused: list[float] = []
         self.longest = 0.0
         self.last_success = 0.0
+        self.longest_gap = 0.0
+        """Seconds between two acknowledged writes."""
         self.without_retry_after = 0
 
     async def __aenter__(self) -> Self:
@@ -75,7 +77,9 @@ class Writers:
                 if answer.status == 201:
                     task: Any = answer.json()
                     self.acknowledged[task["id"]] = title
-                    self.last_success = time.monotonic()
+                    now = time.monotonic()
+                    self.longest_gap = max(self.longest_gap, now - (self.last_success or now))
+                    self.last_success = now
                 elif "retry-after" not in answer.headers:
                     self.without_retry_after += 1
                 if answer.status == 503:

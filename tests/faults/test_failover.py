@@ -1,6 +1,7 @@
 """A database URL with several hosts: the one that takes writes is used, whatever happened to the others."""
 
 import asyncio
+import itertools
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -8,14 +9,17 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bench.reliability.program import Program, running_program
+from bench.reliability.replicated import Replicated, replicated
 from taskservice.database.failures import describe
 from taskservice.database.hosts import NoHostTakesWrites
 from taskservice.database.server import open_connection
 from taskservice.database.url import read_database_url
 from tests.faults.test_database_failures import write
-from tests.support.replicated import Replicated, replicated
 
 pytestmark = pytest.mark.timing
+
+
+UNSENT_SECONDS = 0.7
 
 
 @pytest.fixture
@@ -24,11 +28,17 @@ async def servers() -> AsyncIterator[Replicated]:
         yield servers
 
 
-async def keep_writing(program: Program, acknowledged: list[str], stop: asyncio.Event) -> None:
-    number = 0
-    while not stop.is_set():
-        number += 1
-        title = f"{id(stop)}-{asyncio.current_task()}-{number}"[:200]
+@pytest.fixture
+async def asynchronous_servers() -> AsyncIterator[Replicated]:
+    async with replicated(synchronous=False) as servers:
+        yield servers
+
+
+async def keep_writing(program: Program, name: str, acknowledged: list[str], stop: asyncio.Event) -> None:
+    for number in itertools.count():
+        if stop.is_set():
+            return
+        title = f"{name} {number}"
         if (await program.once(write("writer", title))).status == 201:
             acknowledged.append(title)
 
@@ -37,12 +47,33 @@ async def keep_writing(program: Program, acknowledged: list[str], stop: asyncio.
 async def test_when_the_primary_fails_the_service_goes_on_with_the_promoted_standby(
     servers: Replicated, fault: signal.Signals
 ) -> None:
+    assert not await fail_over(servers, fault)
+
+
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["is killed", "freezes"])
+async def test_synchronous_replication_loses_nothing_that_the_standby_has_not_heard_of(
+    servers: Replicated, fault: signal.Signals
+) -> None:
+    assert not await fail_over(servers, fault, unsent=UNSENT_SECONDS)
+
+
+async def test_asynchronous_replication_loses_it(asynchronous_servers: Replicated) -> None:
+    """So these tests can see a loss."""
+    assert await fail_over(asynchronous_servers, signal.SIGKILL, unsent=UNSENT_SECONDS)
+
+
+async def fail_over(servers: Replicated, fault: signal.Signals, *, unsent: float = 0) -> set[str]:
+    """Acknowledged writes that the promoted standby does not have. `unsent`: for so long it hears nothing before."""
     async with running_program(database_url=servers.url, taskservice_database_deadline="1") as program:
         acknowledged: list[str] = []
         stop = asyncio.Event()
-        writers = [asyncio.create_task(keep_writing(program, acknowledged, stop)) for _ in range(4)]
+        writers = [asyncio.create_task(keep_writing(program, name, acknowledged, stop)) for name in "abcd"]
         await asyncio.sleep(1)
+        if unsent:
+            servers.wire.silence()
+            await asyncio.sleep(unsent)
         servers.primary.signal(fault)
+        servers.wire.cut()
         await asyncio.sleep(2)
         before = len(acknowledged)
         assert before
@@ -54,8 +85,9 @@ async def test_when_the_primary_fails_the_service_goes_on_with_the_promoted_stan
         await asyncio.sleep(0.5)
         stop.set()
         await asyncio.gather(*writers)
+    assert len(set(acknowledged)) == len(acknowledged)
     kept = set(await servers.standby.value("SELECT array_agg(title) FROM tasks WHERE user_id = 'writer'"))
-    assert not set(acknowledged) - kept
+    return set(acknowledged) - kept
 
 
 async def test_a_host_that_is_frozen_keeps_nobody_waiting(servers: Replicated) -> None:

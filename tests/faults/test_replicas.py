@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench.http import Answer, request
 from bench.reliability.program import Program, running_program
-from tests.support.replicated import Replicated, replicated
+from bench.reliability.replicated import Replicated, replicated
 from tests.support.services import number_of
 
 pytestmark = pytest.mark.slow

@@ -16,6 +16,7 @@ import psutil
 
 from bench.postgres import INITDB
 from bench.processes import free_port
+from bench.reliability.wire import Wire
 from taskservice.database.embedded import NEW_CLUSTERS_ARE
 from taskservice.database.programs import binaries_of
 
@@ -85,11 +86,12 @@ class Server:
 
 
 class Replicated:
-    """A primary and its standby."""
+    """A primary and its standby. What the standby hears of the primary comes over the wire."""
 
-    def __init__(self, primary: Server, standby: Server) -> None:
+    def __init__(self, primary: Server, standby: Server, wire: Wire) -> None:
         self.primary = primary
         self.standby = standby
+        self.wire = wire
 
     @property
     def url(self) -> str:
@@ -117,18 +119,20 @@ async def replicated(*, synchronous: bool = True) -> AsyncIterator[Replicated]:
     try:
         primary.run("initdb", "-D", primary.data, *INITDB, "--auth=trust")
         await primary.start("wal_level=replica", "max_wal_senders=4")
-        standby.run(
-            "pg_basebackup", "-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "-D", standby.data,
-            "-R", "-X", "stream", "-c", "fast",
-        )  # fmt: skip
-        await standby.start()
-        if synchronous:
-            await primary.value("ALTER SYSTEM SET synchronous_standby_names = '*'")
-            await primary.value("SELECT pg_reload_conf()")
-        wanted = "sync" if synchronous else "async"
-        while await primary.value("SELECT sync_state FROM pg_stat_replication") != wanted:
-            await asyncio.sleep(0.02)
-        yield Replicated(primary, standby)
+        async with Wire(("127.0.0.1", primary.port)) as wire:
+            await asyncio.to_thread(
+                standby.run,
+                "pg_basebackup", "-h", "127.0.0.1", "-p", str(wire.port), "-U", "postgres", "-D", standby.data,
+                "-R", "-X", "stream", "-c", "fast",
+            )  # fmt: skip
+            await standby.start()
+            if synchronous:
+                await primary.value("ALTER SYSTEM SET synchronous_standby_names = '*'")
+                await primary.value("SELECT pg_reload_conf()")
+            wanted = "sync" if synchronous else "async"
+            while await primary.value("SELECT sync_state FROM pg_stat_replication") != wanted:
+                await asyncio.sleep(0.02)
+            yield Replicated(primary, standby, wire)
     finally:
         standby.stop()
         primary.stop()
