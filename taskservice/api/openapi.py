@@ -253,8 +253,8 @@ class _Writer:
 
     def _problems(self, said: Said, *, on_path: bool, public: bool) -> Schema:
         kinds = {kind for kind in said.problems if kind not in COMMON}
-        if not public:
-            kinds.add(problems.ValidationFailed)
+        # Linters expect each operation to name an error of the client, and this is the likeliest one of a probe.
+        kinds.add(problems.HeadersTooLarge if public else problems.ValidationFailed)
         if on_path:
             kinds.add(problems.PathOwnerMismatch)
         if on_path or self._settings.foreign_task == "404":

@@ -89,8 +89,39 @@ class DocumentPlugin(JsonRenderPlugin):
 
 def _token_surface(document: dict[str, Any]) -> dict[str, Any]:
     paths = {path: item for path, item in document["paths"].items() if "{user_id}" not in path}
-    used = {tag for item in paths.values() for operation in item.values() for tag in operation.get("tags", ())}
-    return {**document, "paths": paths, "tags": [tag for tag in document.get("tags", ()) if tag["name"] in used]}
+    tags = {tag for item in paths.values() for operation in item.values() for tag in operation.get("tags", ())}
+    return {
+        **document,
+        "paths": paths,
+        "tags": [tag for tag in document.get("tags", ()) if tag["name"] in tags],
+        "components": _used_components(document["components"], paths),
+    }
+
+
+def _used_components(components: dict[str, Any], paths: dict[str, Any]) -> dict[str, Any]:
+    """The components that these paths refer to, and those that they refer to themselves."""
+    used: set[str] = set()
+    unread: list[Any] = [paths]
+    while unread:
+        value = unread.pop()
+        if isinstance(value, list):
+            unread += value
+        elif isinstance(value, dict):
+            unread += value.values()
+            reference = value.get("$ref")
+            if isinstance(reference, str) and reference not in used:
+                used.add(reference)
+                _, _, section, name = reference.split("/")
+                unread.append(components[section][name])
+    return {
+        section: {
+            name: part
+            for name, part in parts.items()
+            # Security schemes are named and not referred to.
+            if section == "securitySchemes" or f"#/components/{section}/{name}" in used
+        }
+        for section, parts in components.items()
+    }
 
 
 def _in_our_shape(response: Response[Any]) -> Response[Any]:

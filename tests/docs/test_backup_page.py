@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def block(beginning: str) -> Block:
-    (found,) = [block for block in blocks_of("docs/operations/" + "backup.md") if block.text.startswith(beginning)]
+    (found,) = [block for block in blocks_of("docs/operations/backup.md") if block.text.startswith(beginning)]
     return found
 
 

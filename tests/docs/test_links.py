@@ -10,7 +10,7 @@ ROOMS = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.star
 PAGES = sorted(
     path.relative_to(ROOT)
     for path in [*ROOT.glob("*.md"), *(page for room in ROOMS for page in room.rglob("*.md"))]
-    if "node_modules" not in path.parts
+    if not {"node_modules", ".venv"} & set(path.parts)
 )
 
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 def test_the_page_shows_what_the_commands_say(tmp_path: Path, postgres: ThrowawayPostgres, database_url: str) -> None:
     operator = Operator(tmp_path, DATABASE_URL=database_url, BETTER_AUTH_SECRET=SECRET)
-    purge, shown, orphans = blocks_of("docs/operations/" + "purge.md")
+    purge, shown, orphans = blocks_of("docs/operations/purge.md")
     done = operator.run("bash", "-euc", purge.text)
     assert (done.code, done.err) == (0, "")
     assert_shown(shown, done.out)

@@ -10,7 +10,7 @@ from tests.support.services import SECRET, Services
 
 async def test_the_commands_migrate_and_take_back(tmp_path: Path, services: Services, database_url: str) -> None:
     operator = Operator(tmp_path, DATABASE_URL=database_url, BETTER_AUTH_SECRET=SECRET)
-    doctor, upgrade, downgrade = (block.text for block in blocks_of("docs/operations/" + "upgrades.md"))
+    doctor, upgrade, downgrade = (block.text for block in blocks_of("docs/operations/upgrades.md"))
 
     def shell(text: str) -> Outcome:
         return operator.run("bash", "-euo", "pipefail", "-c", text)

@@ -126,4 +126,4 @@ async def test_purges_go_through_the_pooler_side_by_side_with_requests(
             assert {answer.status for answer in await asyncio.gather(*reads)} == {200}
         outcomes = await waiting
         assert {(outcome.code, outcome.err) for outcome in outcomes} == {(0, "")}
-        assert sum(int(outcome.out.split()[1]) for outcome in outcomes) == 20_000
+        assert sum(int(outcome.out.split()[1].replace(",", "")) for outcome in outcomes) == 20_000

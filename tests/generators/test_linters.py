@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.generators.tools import node_tool, run
+from tests.support.services import Service
 
 pytestmark = pytest.mark.slow
 
@@ -22,4 +23,11 @@ def test_redocly_finds_nothing(tmp_path: Path) -> None:
     # `/api/tasks/{task_id}` and `/api/{user_id}/tasks` are ambiguous for it: two surfaces stand over one another here.
     command = [node_tool("redocly"), "lint", str(DESCRIPTION), "--skip-rule", "no-ambiguous-paths"]
     said = run(command, tmp_path)
+    assert "You have" not in said, said
+
+
+async def test_redocly_finds_nothing_by_any_rule_on_the_token_surface_alone(service: Service, tmp_path: Path) -> None:
+    description = tmp_path / "openapi.json"
+    description.write_bytes((await service.http.get("/schema/openapi.json?surface=token")).content)
+    said = run([node_tool("redocly"), "lint", str(description)], tmp_path)
     assert "You have" not in said, said

@@ -3,8 +3,11 @@
 Requests that are wrong on purpose are left as they are.
 """
 
+import csv
 import datetime as dt
+import io
 import os
+import string
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -24,6 +27,8 @@ from taskservice.tasks.validation import READ_ONLY
 CURSORS = {"trash": os.environ["CURSOR_OF_TRASH"], "list": os.environ["CURSOR_OF_LIST"]}
 """Real ones, of the lists without a filter; empty if there can be none."""
 
+PRINTABLE = frozenset(string.digits + string.ascii_letters + string.punctuation + " ")
+
 _tag = st.one_of(st.integers(0, 50).map(str), st.text("abc!#~", max_size=5)).map('"{}"'.format)
 
 # In UTC an instant has a year from 1 to 9999; with an offset it may have none.
@@ -40,6 +45,14 @@ schemathesis.openapi.format("idempotency-key", st.uuids().map(str))
 schemathesis.openapi.format("cursor", st.sampled_from(sorted(CURSORS.values())))
 
 
+def _csv_with(text: str) -> str:
+    """A file with one task, whose title is what can be printed of this text."""
+    title = "".join(filter(PRINTABLE.__contains__, text)).strip()[: rules.TITLE_MAX] or "a task"
+    file = io.StringIO()
+    csv.writer(file).writerows([["id", "title"], [str(uuid.uuid4()), title]])
+    return file.getvalue()
+
+
 def _past(task: dict[str, Any]) -> dict[str, str]:
     now = dt.datetime.now(dt.UTC)
     moments = {name: task[name] for name in ("created_at", "completed_at") if task.get(name)}
@@ -50,7 +63,9 @@ def _settle_what_goes_together(case: Case[Any]) -> None:
     """What one part of a request says must fit what another says."""
     if case.method == "DELETE" and "task_id" not in (case.path_parameters or {}):
         # One of the two parameters is needed, and no more.
-        case.query = {"completed": True} if "completed" in (case.query or {}) else {"confirm": "all"}
+        case.query = {"completed": "true"} if "completed" in (case.query or {}) else {"confirm": "all"}
+    if case.query and case.query.get("format") != "ics":
+        case.query.pop("component", None)
     if case.method == "PUT" and case.headers and "If-None-Match" in case.headers:
         # It creates the task, which must have a title and no tag yet.
         case.headers.pop("If-Match", None)
@@ -78,6 +93,9 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
     if case.path.endswith("/import") and isinstance(body, list):
         # A task stands in a file once, and its past is past.
         case.body = [*{task["id"]: task | _past(task) for task in body}.values()]
+    elif case.path.endswith("/import") and isinstance(body, str):
+        # A schema says of CSV only that it is text.
+        case.body = _csv_with(body)
     if case.headers and "Idempotency-Key" in case.headers:
         # A key stands for one request.
         case.headers["Idempotency-Key"] = str(uuid.uuid4())

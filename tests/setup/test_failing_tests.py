@@ -1,5 +1,6 @@
 """A failing test is reported when it fails, and ends with the session, whatever it leaves running."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,12 +28,13 @@ def test_second():
 
 
 def session_of(directory: Path, module: str) -> "subprocess.CompletedProcess[str]":
-    """A session with these tests alone, and everything that tests/conftest.py brings."""
+    """A session with these tests and all of tests/conftest.py, without the options of this session."""
     (directory / "test_module.py").write_text(module)
     options = ("--rootdir", str(directory), "-c", str(ROOT / "pyproject.toml"), "-p", "tests.conftest", "--verbose")
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(directory)],
         cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
         capture_output=True,
         text=True,
         check=False,

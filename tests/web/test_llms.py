@@ -1,5 +1,7 @@
 """`/llms.txt` tells a program, in a text that is short enough to read, how to call the API."""
 
+from typing import Any
+
 from tests.support.services import Service, Services
 
 
@@ -39,7 +41,21 @@ async def test_the_description_can_be_had_for_the_token_surface_alone(service: S
     part = (await service.http.get("/schema/openapi.json?surface=token")).json()
     assert part["paths"] == {path: item for path, item in whole["paths"].items() if "{user_id}" not in path}
     assert {tag["name"] for tag in part["tags"]} < {tag["name"] for tag in whole["tags"]}
-    assert part["components"]["schemas"] == whole["components"]["schemas"]
+    assert "PathOwnerMismatch" in whole["components"]["responses"]
+    for section, parts in part["components"].items():
+        assert all(whole["components"][section][name] == component for name, component in parts.items())
+        if section != "securitySchemes":
+            assert {f"#/components/{section}/{name}" for name in parts} == {
+                reference for reference in references(part) if f"/{section}/" in reference
+            }
+
+
+def references(value: Any) -> set[str]:
+    """What a document refers to, anywhere in it."""
+    if isinstance(value, dict):
+        own = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
+        return own.union(*(references(part) for part in value.values()))
+    return set().union(*(references(part) for part in value)) if isinstance(value, list) else set()
 
 
 async def test_a_surface_that_does_not_exist_is_refused(service: Service) -> None:
