@@ -67,6 +67,7 @@ async def latencies_during(service: Service, token: bytes, work: "asyncio.Task[l
     return waits
 
 
+@pytest.mark.timing
 async def test_a_flood_of_unknown_keys_is_no_worse_than_one_of_wrong_signatures(
     service: Service, issuer: Issuer
 ) -> None:
