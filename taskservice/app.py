@@ -75,7 +75,12 @@ def create_app(settings: Settings | None = None) -> Litestar:
         print(f"taskservice cannot start:\n{error}", file=sys.stderr)  # noqa: T201 (there is no log yet)
         raise SystemExit(2) from None
     log = configure_logging(settings)
-    pool = Pool(server.connect, size=settings.database_connections, deadline=settings.database_deadline)
+    pool = Pool(
+        server.connect,
+        size=settings.database_connections,
+        deadline=settings.database_deadline,
+        local_settings=server.local_settings,
+    )
     migrations = migrations_config(server)
     users = RegisteredUsers(settings.users_table, pool) if settings.users == "registered" else None
     bring_up = BringUp(server, pool, migrations, migrate=settings.migrate, check=users.check if users else None)

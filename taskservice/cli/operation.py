@@ -50,7 +50,12 @@ async def pool_of(settings: Settings) -> AsyncIterator[Pool]:
     try:
         # A pool waits for a database that is away. An operator wants to hear at once what is wrong with it.
         await (await server.connect()).close()
-        pool = Pool(server.connect, size=CONNECTIONS, deadline=settings.database_deadline)
+        pool = Pool(
+            server.connect,
+            size=CONNECTIONS,
+            deadline=settings.database_deadline,
+            local_settings=server.local_settings,
+        )
         pool.serving = True
         try:
             yield pool

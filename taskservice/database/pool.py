@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Final
@@ -41,8 +41,18 @@ class Pool:
     `writer` is the user whose tasks are written: one user's writers take turns before they take a connection.
     """
 
-    def __init__(self, connect: Connect, *, size: int, deadline: float, name: str = "the database") -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        size: int,
+        deadline: float,
+        name: str = "the database",
+        local_settings: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        """`local_settings`: what each transaction has to set by itself, because its connection does not."""
         self._connections = Connections(connect, size=size, deadline=deadline, name=name)
+        self._local_settings = local_settings
         self._turns = Turns()
         self._margin = margin(deadline)
         self._late = server_limit(deadline) + self._margin / 2
@@ -93,13 +103,13 @@ class Pool:
                 attempts -= 1
                 try:
                     async with self._connections.lent(until) as connection:
-                        if repeatable or left(until) >= self._late:
+                        if repeatable or (left(until) >= self._late and not self._local_settings()):
                             rows: list[Record] = await connection.fetch(sql, *args, timeout=left(until))
                             self.answered_at = perf_counter()
                             return rows
-                        # This write has waited for so long that the server's limit would end after the deadline. In a
-                        # transaction it cannot take effect without its COMMIT.
-                        await connection.execute("BEGIN", timeout=left(until))
+                        # This write has waited for so long that the server's limit would end after the deadline, or
+                        # the server has no limit for it. In a transaction it cannot take effect without its COMMIT.
+                        await connection.execute(self._beginning(), timeout=left(until))
                         async with self._committing(connection, until) as transaction:
                             return await transaction.fetch(sql, args)
                 except Exception as error:
@@ -160,7 +170,7 @@ class Pool:
             attempts -= 1
             connection = await self._connections.lend(until)
             try:
-                await connection.execute("BEGIN", timeout=left(until))
+                await connection.execute(self._beginning(), timeout=left(until))
             except BaseException as error:
                 self._connections.take_back(connection, error)
                 broken = isinstance(error, Exception) and classify(error) is Failure.DISCONNECTED
@@ -168,6 +178,11 @@ class Pool:
                     raise
             else:
                 return connection
+
+    def _beginning(self) -> str:
+        """Begins a transaction, in one round trip with what it has to set by itself."""
+        settings = (f"SET LOCAL {name} = '{value}'" for name, value in self._local_settings().items())
+        return "; ".join(("BEGIN", *settings))
 
     async def lend(self, deadline: float | None = None) -> "LentConnection":
         """A connection for one unit of work of SQLAlchemy (`async_creator`): to close it is to give it back.

@@ -132,15 +132,24 @@ class DatabaseServer:
 
     def session(self, deadline: float | None = None) -> dict[str, str]:
         """Server settings that end on the server what nobody waits for any more."""
-        deadline = deadline or self._settings.database_deadline
+        return {
+            **self._time_limits(deadline or self._settings.database_deadline),
+            "timezone": "UTC",
+            # In `public` stands the users table of Better Auth.
+            **({"search_path": f'"{self.schema}", public'} if self.schema else {}),
+        }
+
+    def local_settings(self) -> dict[str, str]:
+        """What a transaction has to set by itself: behind a transaction-mode pooler a session has no time limits."""
+        return self._time_limits(self._settings.database_deadline) if self.is_pooled else {}
+
+    @staticmethod
+    def _time_limits(deadline: float) -> dict[str, str]:
         milliseconds = str(int(server_limit(deadline) * 1000))
         return {
             "statement_timeout": milliseconds,
             "lock_timeout": milliseconds,
             "idle_in_transaction_session_timeout": str(int(deadline * 2000)),
-            "timezone": "UTC",
-            # In `public` stands the users table of Better Auth.
-            **({"search_path": f'"{self.schema}", public'} if self.schema else {}),
         }
 
     @property

@@ -127,3 +127,33 @@ async def test_purges_go_through_the_pooler_side_by_side_with_requests(
         outcomes = await waiting
         assert {(outcome.code, outcome.err) for outcome in outcomes} == {(0, "")}
         assert sum(int(outcome.out.split()[1].replace(",", "")) for outcome in outcomes) == 20_000
+
+
+async def test_a_write_that_was_refused_at_the_deadline_does_not_land_later(postgres: KillablePostgres) -> None:
+    """It waits for its user's row; then nothing reaches the pooler any more, neither a COMMIT nor a cancellation."""
+    port = free_port()
+    async with wired(postgres) as wire, running_pgbouncer(wire.port, port), Wire(("127.0.0.1", port)) as outer:
+        async with (
+            running_program(
+                database_url=url_through(outer.port),
+                database_direct_url=url_through(wire.port),
+                taskservice_database_pooler="true",
+                taskservice_database_deadline="1",
+            ) as program,
+            postgres.connection() as holder,
+        ):
+            assert (await program.once(request("POST", "/api/tasks", "late", {"title": "in time"}))).status == 201
+            lock = holder.transaction()
+            await lock.start()
+            await holder.execute("SELECT FROM users WHERE id = 'late' FOR UPDATE")
+            writing = asyncio.create_task(program.once(request("POST", "/api/tasks", "late", {"title": "late"})))
+            await asyncio.sleep(0.3)
+            outer.silence()
+            assert (await writing).status == 503
+            # The server itself has ended what nobody waits for, so that it holds up nobody else.
+            assert await holder.fetch("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == []
+            await lock.rollback()
+            await asyncio.sleep(0.3)
+            await outer.mend()
+        titles = await postgres.rows("SELECT title FROM tasks WHERE user_id = 'late'")
+        assert [row["title"] for row in titles] == ["in time"]

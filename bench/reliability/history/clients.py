@@ -222,7 +222,7 @@ class Writer:
         else:
             reply = await self.caller.call(kind, method, path, body, key=key, **call)
         for _ in range(RETRIES):
-            if not reply.call.worth_repeating and reply.call.status != 409:
+            if not reply.call.worth_repeating:
                 break
             await asyncio.sleep(0.1)
             reply = await self.caller.call(kind, method, path, body, key=key, **call)

@@ -14,6 +14,9 @@ def check_retries(known: Knowledge) -> None:
 
 
 def _check_key(known: Knowledge, calls: list[Call]) -> None:
+    for call in calls:
+        if call.status == 409:
+            known.wrong("a retry waits for the first answer", "refused, because the first request was under way", call)
     answers = [call for call in calls if call.succeeded]
     if not answers:
         return

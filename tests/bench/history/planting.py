@@ -166,6 +166,12 @@ def other_replay(history: History) -> None:
     calls[0].versions = other.versions if other.key != calls[0].key else [0]
 
 
+def retry_that_does_not_wait(history: History) -> None:
+    """The same key twice at once: the second is turned away."""
+    first = next(call for call in history.calls if call.kind == "create" and call.succeeded and call.key)
+    history.calls.append(replace(first, number=len(history.calls), status=409, tag=None, epoch=None, versions=[]))
+
+
 def page_that_never_was(history: History) -> None:
     """One task of a list in an older version than all others."""
     for known in knowledge(history):
@@ -265,6 +271,7 @@ PLANTS = (
     Plant("a doubled toggle", doubled_toggle, "exactly once"),
     Plant("a doubled key", doubled_key, "exactly once"),
     Plant("another answer to a retry", other_replay, "a replay is the first answer"),
+    Plant("a retry that is turned away", retry_that_does_not_wait, "a retry waits for the first answer"),
     Plant("a page that never existed", page_that_never_was, "pages exist"),
     Plant("a page without a task", page_without_a_task, "pages exist"),
     Plant("half a batch", torn_batch, "all or nothing"),
