@@ -5,7 +5,7 @@ import datetime as dt
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import msgspec
 
 from bench import (
     candidates,
+    comparisons,
     crowds,
     document,
     figures,
@@ -25,6 +26,7 @@ from bench import (
     token_checks,
 )
 from bench.candidates import Candidate
+from bench.comparisons import Compared
 from bench.figures import Figures, OperationFigures
 from bench.fill import DATABASE, create_database
 from bench.operations import World
@@ -46,6 +48,7 @@ class Bench(msgspec.Struct, frozen=True):
     logs: Path
     rounds: int
     seconds: float
+    candidates: Sequence[Candidate]
 
     @contextmanager
     def servers(self, *wanted: Candidate) -> Iterator[dict[Candidate, Server]]:
@@ -70,7 +73,7 @@ def describe(entry: OperationFigures) -> str:
 
 def measure_operations(bench: Bench, names: set[str], *, turns: int, seconds: float) -> list[OperationFigures]:
     measured = []
-    with bench.servers(*candidates.ALL) as servers:
+    with bench.servers(*bench.candidates) as servers:
         chosen = [operation for operation in operations.ALL if operation.name in names]
         rounds.warm_up(bench.world, servers, bench.postgres, chosen)
         for operation in chosen:
@@ -87,14 +90,33 @@ def operations_section(bench: Bench, found: Figures) -> None:
     found.operations = measure_operations(bench, names, turns=bench.rounds, seconds=bench.seconds)
 
 
+def compare(bench: Bench, titles: Collection[str], *, turns: int, seconds: float) -> list[Compared]:
+    found = []
+    with bench.servers(candidates.SERVICE) as servers:
+        rounds.warm_up(bench.world, servers, bench.postgres, operations.QUICK)
+        for comparison in comparisons.ALL:
+            if comparison.title in titles:
+                server = servers[candidates.SERVICE]
+                found.append(
+                    comparisons.compare(comparison, bench.world, server, bench.postgres, rounds=turns, seconds=seconds)
+                )
+                say(f"{comparison.title}: {found[-1].cpu:.3f} ± {found[-1].cpu * found[-1].spread:.3f}")
+    return found
+
+
+def comparisons_section(bench: Bench, found: Figures) -> None:
+    titles = {comparison.title for comparison in comparisons.ALL}
+    found.comparisons = compare(bench, titles, turns=bench.rounds, seconds=bench.seconds)
+
+
 def startup_section(bench: Bench, found: Figures) -> None:
-    found.startup = startup.seconds_to_ready(candidates.ALL, bench.postgres.url(DATABASE), bench.logs, rounds=5)
+    found.startup = startup.seconds_to_ready(bench.candidates, bench.postgres.url(DATABASE), bench.logs, rounds=5)
     say(f"ready after {found.startup}")
 
 
 def memory_section(bench: Bench, found: Figures) -> None:
     found.memory = {}
-    for candidate in candidates.ALL:
+    for candidate in bench.candidates:
         with bench.servers(candidate) as servers:
             found.memory[candidate.name] = memory.resident(candidate, servers[candidate], bench.world)
         rounds.clean_up(bench.postgres)
@@ -108,7 +130,7 @@ def tokens_section(_: Bench, found: Figures) -> None:
 
 def crowds_section(bench: Bench, found: Figures) -> None:
     found.crowds = []
-    with bench.servers(*candidates.ALL) as servers:
+    with bench.servers(*bench.candidates) as servers:
         for operation in (operations.GET, operations.LIST_100, operations.CREATE):
             seen = crowds.latencies(
                 operation, bench.world, servers, bench.postgres, rounds=bench.rounds, seconds=bench.seconds
@@ -137,6 +159,7 @@ def growth_section(bench: Bench, found: Figures) -> None:
 
 SECTIONS: dict[str, Callable[[Bench, Figures], None]] = {
     "operations": operations_section,
+    "comparisons": comparisons_section,
     "startup": startup_section,
     "memory": memory_section,
     "tokens": tokens_section,
@@ -146,37 +169,49 @@ SECTIONS: dict[str, Callable[[Bench, Figures], None]] = {
 
 
 @contextmanager
-def prepared(*, turns: int, seconds: float) -> Iterator[Bench]:
+def prepared(wanted: Sequence[Candidate], *, turns: int, seconds: float) -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="bench-logs-") as logs, running_postgres() as postgres:
         create_database(postgres, DATABASE, operations.FILLINGS)
-        yield Bench(postgres, operations.look_around(postgres, DATABASE), Path(logs), turns, seconds)
+        world = operations.look_around(postgres, DATABASE)
+        yield Bench(postgres, world, Path(logs), turns, seconds, candidates.runnable(wanted))
 
 
 def quick() -> int:
-    """Hold the ratios of a short run against the committed ones. A ratio that looks worse is measured once more."""
+    """Hold the ratios of a short run against the committed ones. A ratio that looks worse is measured once more.
+
+    Beside the peers in Python only: what the service loses, it loses to all of them.
+    """
     started = time.monotonic()
-    old = figures.committed().operations
-    if not old:
+    old = figures.committed()
+    if not old.operations:
         say("There are no committed figures to compare with: run `python -m bench` first.")
         return 2
-    with prepared(turns=QUICK_ROUNDS, seconds=QUICK_SECONDS) as bench:
+    with prepared(candidates.IN_PYTHON, turns=QUICK_ROUNDS, seconds=QUICK_SECONDS) as bench:
         names = {operation.name for operation in operations.QUICK}
         new = measure_operations(bench, names, turns=bench.rounds, seconds=bench.seconds)
-        worse = figures.regressions(new, old)
+        titles = {comparison.title for comparison in comparisons.ALL}
+        compared = compare(bench, titles, turns=bench.rounds, seconds=bench.seconds)
+        worse = figures.regressions(new, old.operations)
+        worse_within = figures.worse_comparisons(compared, old.comparisons)
+        if worse or worse_within:
+            say("Measured once more, longer, because of:\n  " + "\n  ".join(worse + worse_within))
         if worse:
-            say("Measured once more, longer, because of:\n  " + "\n  ".join(worse))
-            suspects = {entry.operation for entry in new if figures.regressions([entry], old)}
+            suspects = {entry.operation for entry in new if figures.regressions([entry], old.operations)}
             new = measure_operations(bench, suspects, turns=5, seconds=2)
-            worse = figures.regressions(new, old)
+            worse = figures.regressions(new, old.operations)
+        if worse_within:
+            titles = {entry.title for entry in compared if figures.worse_comparisons([entry], old.comparisons)}
+            compared = compare(bench, titles, turns=5, seconds=2)
+            worse_within = figures.worse_comparisons(compared, old.comparisons)
     say(f"{time.monotonic() - started:.0f} s")
-    for line in worse:
+    for line in worse + worse_within:
         say(line)
-    return 1 if worse else 0
+    return 1 if worse or worse_within else 0
 
 
 def full(sections: list[str], *, turns: int, seconds: float) -> int:
     found = figures.committed()
-    with prepared(turns=turns, seconds=seconds) as bench:
+    with prepared(candidates.ALL, turns=turns, seconds=seconds) as bench:
         found.machine = machine.description()
         found.versions = machine.versions(bench.postgres.version)
         found.measured_on = dt.datetime.now(dt.UTC).date().isoformat()

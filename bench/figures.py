@@ -5,7 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from bench.candidates import Name
+from bench import operations
+from bench.candidates import ALL, Name
+from bench.comparisons import Compared
 from bench.crowds import Crowd
 from bench.growth import Point
 from bench.memory import Memory
@@ -13,7 +15,8 @@ from bench.rounds import Measured
 
 FILE = Path(__file__).with_name("figures.json")
 TOLERANCE = 1.25
-YARDSTICKS: tuple[Name, ...] = ("peer", "limit")
+TITLES: dict[Name, str] = {candidate.name: candidate.title for candidate in ALL}
+YARDSTICKS: tuple[Name, ...] = ("limit", "go", "fastify", "fastapi")
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -56,6 +59,7 @@ class Figures(msgspec.Struct):
     versions: dict[str, str] = {}
     measured_on: str = ""
     operations: list[OperationFigures] = []
+    comparisons: list[Compared] = []
     startup: dict[Name, float] = {}
     memory: dict[Name, Memory] = {}
     tokens: dict[str, float] = {}
@@ -69,20 +73,19 @@ class Target(msgspec.Struct, frozen=True):
     at_most: float
 
 
+MIXED = operations.MIXED.name
 TARGETS = (
-    Target("get", "peer", 0.40),
-    Target("list 100", "peer", 0.25),
-    Target("create", "peer", 0.30),
-    Target("update", "peer", 0.30),
-    Target("toggle", "peer", 0.30),
-    Target("get", "limit", 2.0),
-    Target("list 100", "limit", 2.0),
-    Target("create", "limit", 2.0),
+    Target("get", "fastapi", 0.20),
+    Target("list 100", "fastapi", 0.17),
+    Target("create", "fastapi", 0.17),
+    Target("get", "limit", 1.60),
+    Target("list 100", "limit", 1.20),
+    Target("create", "limit", 1.75),
+    Target("get", "fastify", 2.2),
+    Target("list 100", "fastify", 1.0),
+    Target("create", "fastify", 2.2),
+    Target(MIXED, "fastify", 1.0),
 )
-NOT_MODIFIED_AT_MOST = 0.15
-"""A list answered 304, relative to the full list of 100."""
-BATCH_AT_MOST = 0.10
-"""A batch of 100 creations, relative to 100 single ones."""
 READY_WITHIN_SECONDS = 1.0
 MEMORY_AT_MOST_BYTES = 120_000_000
 GROWTH_AT_MOST = 1.2
@@ -139,8 +142,20 @@ def regressions(new: Sequence[OperationFigures], old: Sequence[OperationFigures]
         for to, ratio in figures.ratios.items():
             was = before.get((figures.operation, to))
             if was is not None and ratio.median > was * TOLERANCE:
-                worse = ratio.median / was - 1
-                lines.append(
-                    f"{figures.operation}: {ratio.median:.2f} of the {to}'s CPU time, was {was:.2f} ({worse:.0%} worse)"
-                )
+                whose = f"the CPU time of {TITLES[to]}"
+                lines.append(_worse(figures.operation, ratio.median, was, whose))
     return lines
+
+
+def worse_comparisons(new: Sequence[Compared], old: Sequence[Compared]) -> list[str]:
+    """The same for what is compared within the service."""
+    before = {compared.title: compared.cpu for compared in old}
+    return [
+        _worse(compared.title, compared.cpu, was, "the CPU time")
+        for compared in new
+        if (was := before.get(compared.title)) is not None and compared.cpu > was * TOLERANCE
+    ]
+
+
+def _worse(what: str, now: float, was: float, of: str) -> str:
+    return f"{what}: {now:.2f} of {of}, was {was:.2f} ({now / was - 1:.0%} worse)"

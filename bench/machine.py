@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 
+from bench import toolchains
 from bench.load import generator
 
 PACKAGES = (
@@ -48,5 +49,6 @@ def versions(postgresql: str) -> dict[str, str]:
         "Python": platform.python_version(),
         "PostgreSQL": postgresql,
         **{package: version(package) for package in PACKAGES},
+        **toolchains.versions(),
         "load generator": generator(),
     }

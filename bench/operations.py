@@ -12,7 +12,7 @@ from bench.postgres import Postgres
 
 READERS = Filling("reader", 50, 1000)
 """Nobody writes their tasks, so every list of theirs stays as it is."""
-WRITERS = Filling("writer", 50, 1000)
+WRITERS = Filling("writer", 100, 500)
 FILLINGS = [READERS, WRITERS]
 
 FILTER = "status=pending&priority=high&sort=-due&limit=100"
@@ -45,7 +45,7 @@ Prepare = Callable[[World, Connection], Awaitable[list[bytes]]]
 
 class Operation(msgspec.Struct, frozen=True):
     name: str
-    status: int
+    statuses: frozenset[int]
     prepare: Prepare
     """Makes the requests; may ask the candidate first, for instance for an ETag."""
     writes: bool = False
@@ -71,13 +71,21 @@ def _in_turn(lists: Sequence[list[bytes]]) -> list[bytes]:
     return [raw for row in zip(*lists, strict=True) for raw in row]
 
 
-async def _get(world: World, _: Connection) -> list[bytes]:
-    return _in_turn([[request("GET", f"/api/tasks/{id_}", user) for id_ in ids] for user, ids in world.readers.items()])
-
-
-def _list(query: str) -> Prepare:
+def _get(tasks: str = "/api/tasks") -> Prepare:
     async def prepare(world: World, _: Connection) -> list[bytes]:
-        return [request("GET", f"/api/tasks?{query}", user) for user in world.readers]
+        return _in_turn(
+            [
+                [request("GET", f"{tasks.format(user=user)}/{id_}", user) for id_ in ids]
+                for user, ids in world.readers.items()
+            ]
+        )
+
+    return prepare
+
+
+def _list(query: str, tasks: str = "/api/tasks") -> Prepare:
+    async def prepare(world: World, _: Connection) -> list[bytes]:
+        return [request("GET", f"{tasks.format(user=user)}?{query}", user) for user in world.readers]
 
     return prepare
 
@@ -100,9 +108,29 @@ def _new(title: str) -> dict[str, object]:
     }
 
 
-async def _create(world: World, _: Connection) -> list[bytes]:
-    titles = [f"Buy milk {turn}" for turn in range(20)]
-    return [request("POST", "/api/tasks", user, _new(title)) for title in titles for user in world.writers]
+def _create(users: int) -> Prepare:
+    async def prepare(world: World, _: Connection) -> list[bytes]:
+        writers = list(world.writers)[:users]
+        return [request("POST", "/api/tasks", user, _new(f"Buy milk {turn}")) for turn in range(20) for user in writers]
+
+    return prepare
+
+
+async def _mixed(world: World, _: Connection) -> list[bytes]:
+    """Of each ten requests in a row seven list, two get and one creates, each for the next user."""
+    requests = []
+    writers = list(world.writers.items())
+    for turn in range(10 * len(writers)):
+        user, ids = writers[turn % len(writers)]
+        # From one pass over the users to the next everybody goes on to another kind.
+        kind = (turn * 7 + turn // len(writers)) % 10
+        if kind < 7:
+            requests.append(request("GET", "/api/tasks?limit=100", user))
+        elif kind < 9:
+            requests.append(request("GET", f"/api/tasks/{ids[turn % len(ids)]}", user))
+        else:
+            requests.append(request("POST", "/api/tasks", user, _new(f"Buy milk {turn}")))
+    return requests
 
 
 async def _batch(world: World, _: Connection) -> list[bytes]:
@@ -147,15 +175,24 @@ async def _changes(world: World, connection: Connection) -> list[bytes]:
     return requests
 
 
-GET = Operation("get", 200, _get)
-LIST_100 = Operation("list 100", 200, _list("limit=100"))
-LIST_1000 = Operation("list 1000", 200, _list("limit=1000"))
-LIST_FILTERED = Operation("list filtered and sorted", 200, _list(FILTER))
-NOT_MODIFIED = Operation("list not modified", 304, _not_modified, beyond=True)
-CREATE = Operation("create", 201, _create, writes=True)
-UPDATE = Operation("update", 200, _update, writes=True)
-TOGGLE = Operation("toggle", 200, _toggle, writes=True)
-BATCH = Operation("batch of 100", 200, _batch, writes=True, beyond=True)
-CHANGES = Operation("changes", 200, _changes, writes=True, beyond=True)
-ALL = (GET, LIST_100, LIST_1000, LIST_FILTERED, NOT_MODIFIED, CREATE, UPDATE, TOGGLE, BATCH, CHANGES)
-QUICK = (GET, LIST_100, NOT_MODIFIED, CREATE, UPDATE, TOGGLE, BATCH)
+OK = frozenset({200})
+CREATED = frozenset({201})
+
+GET = Operation("get", OK, _get())
+LIST_100 = Operation("list 100", OK, _list("limit=100"))
+LIST_1000 = Operation("list 1000", OK, _list("limit=1000"))
+LIST_FILTERED = Operation("list filtered and sorted", OK, _list(FILTER))
+NOT_MODIFIED = Operation("list not modified", frozenset({304}), _not_modified, beyond=True)
+CREATE = Operation("create", CREATED, _create(WRITERS.users), writes=True)
+UPDATE = Operation("update", OK, _update, writes=True)
+TOGGLE = Operation("toggle", OK, _toggle, writes=True)
+MIXED = Operation("70 % list 100, 20 % get, 10 % create", OK | CREATED, _mixed, writes=True)
+BATCH = Operation("batch of 100", OK, _batch, writes=True, beyond=True)
+CHANGES = Operation("changes", OK, _changes, writes=True, beyond=True)
+ALL = (GET, LIST_100, LIST_1000, LIST_FILTERED, NOT_MODIFIED, CREATE, UPDATE, TOGGLE, MIXED, BATCH, CHANGES)
+QUICK = (GET, LIST_100, NOT_MODIFIED, CREATE, UPDATE, TOGGLE, MIXED, BATCH)
+
+# What only the service has, or what says something only beside another operation of its own: see `bench.comparisons`.
+GET_BY_PATH = Operation("get, path surface", OK, _get("/api/{user}/tasks"))
+LIST_BY_PATH = Operation("list 100, path surface", OK, _list("limit=100", "/api/{user}/tasks"))
+CREATE_ALONE = Operation("create, one user", CREATED, _create(1), writes=True)

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.candidates import Candidate, Name, start
+from bench.candidates import READY, Candidate, Name, start
 
 
 def seconds_to_ready(
@@ -16,7 +16,7 @@ def seconds_to_ready(
         for candidate in candidates:
             server = start(candidate, database_url, log_directory)
             try:
-                seconds = server.wait_ready(candidate.ready)
+                seconds = server.wait_ready(READY)
             finally:
                 server.stop()
             if number:

@@ -11,6 +11,7 @@ from bench.fill import DATABASE, Filling, create_database
 from bench.operations import Operation, World
 from bench.postgres import running_postgres
 from bench.processes import Server
+from tests.support.needs import skip_for_lack_of
 
 pytestmark = pytest.mark.slow
 
@@ -26,9 +27,18 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         logs = tmp_path_factory.mktemp("logs")
         servers = {
             candidate: stack.enter_context(candidates.running(candidate, postgres.url(DATABASE), logs))
-            for candidate in candidates.ALL
+            for candidate in candidates.runnable(candidates.ALL)
         }
         yield operations.look_around(postgres, DATABASE), servers
+
+
+@pytest.mark.parametrize("candidate", candidates.ALL, ids=lambda candidate: candidate.name)
+def test_each_candidate_takes_part(stand: Stand, candidate: Candidate) -> None:
+    lacking = candidate.lacks()
+    if lacking is not None:
+        what, _, command = lacking.partition(" is missing: ")
+        skip_for_lack_of(what, command)
+    assert candidate in stand[1]
 
 
 @pytest.mark.parametrize("operation", operations.ALL, ids=lambda operation: operation.name)
