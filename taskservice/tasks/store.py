@@ -4,25 +4,22 @@ import datetime as dt
 import uuid
 from collections.abc import Sequence
 from copy import copy
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-import msgspec
 from msgspec import Struct
 
 from taskservice.auth.tokens import Principal
-from taskservice.database.statements import Statement
 from taskservice.tasks import read_statements as read
 from taskservice.tasks import write_statements as write
 from taskservice.tasks.clear_statements import Clearing
 from taskservice.tasks.list_query import ListQuery
+from taskservice.tasks.records import RecordStatement
 from taskservice.tasks.schemas import TaskCreate
 from taskservice.tasks.tags import entity_tag, epoch_before_first_write
 from taskservice.tasks.write_statements import Edit
 
 Row = Any
 """An `asyncpg.Record`: one task, its columns by name (`fields.ROW`)."""
-
-_encode: Final = msgspec.json.Encoder().encode
 
 
 class Queries(Protocol):
@@ -175,10 +172,8 @@ class TaskStore:
     ) -> list[Row]:
         """New tasks, in the order given. `task_id`: the id of a single one, where the client has made it."""
         records = [write.create_record(position, create, task_id) for position, create in enumerate(creates, start=1)]
-        args = write.CREATE.args(
-            rows=_encode(records).decode(), user_id=author.user_id, email=author.email, name=author.name
-        )
-        written = await self._queries.fetch(write.CREATE.sql, args, writer=author.user_id)
+        sql, args = write.CREATE.call(records, user_id=author.user_id, email=author.email, name=author.name)
+        written = await self._queries.fetch(sql, args, writer=author.user_id)
         return written if len(written) == 1 else sorted(written, key=lambda row: row["revision"])
 
     async def edit(self, owner: str, edits: Sequence[Edit]) -> dict[int, Edited]:
@@ -195,9 +190,9 @@ class TaskStore:
         records = [write.erase_record(position, edit) for position, edit in enumerate(edits)]
         return await self._decide(write.ERASE, owner, records)
 
-    async def _decide(self, statement: Statement, owner: str, records: list[dict[str, Any]]) -> dict[int, Edited]:
-        args = statement.args(rows=_encode(records).decode(), user_id=owner)
-        rows = await self._queries.fetch(statement.sql, args, writer=owner)
+    async def _decide(self, statement: RecordStatement, owner: str, records: list[dict[str, Any]]) -> dict[int, Edited]:
+        sql, args = statement.call(records, user_id=owner)
+        rows = await self._queries.fetch(sql, args, writer=owner)
         return {row["position"]: Edited(row["matched"], row) for row in rows}
 
     async def clear_some(self, author: Principal, what: Clearing, limit: int) -> ClearedSome:

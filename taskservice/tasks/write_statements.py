@@ -1,4 +1,4 @@
-"""The SQL that writes tasks, compiled once, and the JSON records that it takes.
+"""The SQL that writes tasks, compiled once, and the records that it takes.
 
 Each write is one statement for one task or a hundred. It locks the user's row, takes the next numbers of that user's
 change counter there, and writes the tasks. Because of the lock, a user's writers take turns in the order of the
@@ -18,13 +18,13 @@ from taskservice import rules
 from taskservice.database.statements import Statement
 from taskservice.tasks.fields import COLUMNS, FIELDS, ROW, WRITABLE_COLUMNS
 from taskservice.tasks.models import TIMESTAMPTZ, tasks, tombstones, users
+from taskservice.tasks.records import Records, RecordStatement
 from taskservice.tasks.schemas import TaskChange, TaskCreate, TaskImport
 
 _user: Final = sa.bindparam("user_id", type_=sa.Text)
 _email: Final = sa.bindparam("email", type_=sa.Text)
 _name: Final = sa.bindparam("name", type_=sa.Text)
 _at: Final = sa.func.clock_timestamp()
-_rows: Final = sa.bindparam("rows", type_=sa.JSON)
 
 
 class Edit(Struct, frozen=True, kw_only=True):
@@ -41,23 +41,11 @@ class Edit(Struct, frozen=True, kw_only=True):
 _WRITABLE_TYPES: Final = {column.name: column.type for column in WRITABLE_COLUMNS}
 
 
-def _records(name: str, **columns: Any) -> sa.CTE:
-    """The JSON parameter `rows` as a table: one parameter for any number of rows, and absent fields are NULL."""
-    table = sa.func.json_to_recordset(_rows).table_valued(
-        *(sa.column(column, kind) for column, kind in columns.items()), name=f"{name}_json"
-    )
-    return sa.select(table.render_derived(with_types=True)).cte(name)
-
-
 # ---- creating
 
 
-def _create() -> Statement:
-    incoming = _records(
-        "incoming", position=sa.Integer(), id=sa.Uuid(), **_WRITABLE_TYPES,
-        created_at=TIMESTAMPTZ, completed_at=TIMESTAMPTZ,
-    )  # fmt: skip
-    count = sa.select(sa.func.count()).select_from(incoming).scalar_subquery()
+def _create(records: Records) -> sa.Insert:
+    incoming, count = records.table, records.count
     insert = postgresql.insert(users).from_select(
         ["id", "email", "name", "revision"], sa.select(_user, _email, _name, count)
     )
@@ -88,10 +76,16 @@ def _create() -> Statement:
     }
     source = sa.select(*values.values()).select_from(incoming.join(owner, sa.true()))
     epoch = sa.select(owner.c.epoch).scalar_subquery().label("epoch")
-    return Statement(postgresql.insert(tasks).from_select(list(values), source).returning(*COLUMNS, epoch))
+    return postgresql.insert(tasks).from_select(list(values), source).returning(*COLUMNS, epoch)
 
 
-CREATE: Final = _create()
+CREATE: Final = RecordStatement(
+    _create,
+    {
+        "position": sa.Integer(), "id": sa.Uuid(), **_WRITABLE_TYPES,
+        "created_at": TIMESTAMPTZ, "completed_at": TIMESTAMPTZ,
+    },
+)  # fmt: skip
 
 
 def create_record(position: int, create: TaskCreate, task_id: uuid.UUID | None = None) -> dict[str, Any]:
@@ -183,13 +177,8 @@ def _new_values(edit: sa.CTE, old: LateralFromClause) -> dict[str, sa.ColumnElem
     return values
 
 
-def _edit() -> Statement:
-    edit = _records(
-        "edit", position=sa.Integer(), id=sa.Uuid(), **_WRITABLE_TYPES,
-        **{f"sets_{field.name}": sa.Boolean() for field in FIELDS if field.nullable},
-        reopen=sa.Boolean(), toggle=sa.Boolean(), from_trash=sa.Boolean(), to_trash=sa.Boolean(),
-        if_match=postgresql.ARRAY(sa.Text),
-    )  # fmt: skip
+def _edit(records: Records) -> sa.Select[Any]:
+    edit = records.table
     owner = locked_owner()
     old = _locked_tasks(owner, edit, tasks.c.deleted_at.is_not(None) == edit.c.from_trash)
     new = _new_values(edit, old)
@@ -256,10 +245,18 @@ def _edit() -> Statement:
         .cte("written")
     )
     answer = sa.select(*(decided.c[name] for name in ROW), decided.c.matched, decided.c.position)
-    return Statement(answer.order_by(decided.c.position).add_cte(written))
+    return answer.order_by(decided.c.position).add_cte(written)
 
 
-EDIT: Final = _edit()
+EDIT: Final = RecordStatement(
+    _edit,
+    {
+        "position": sa.Integer(), "id": sa.Uuid(), **_WRITABLE_TYPES,
+        **{f"sets_{field.name}": sa.Boolean() for field in FIELDS if field.nullable},
+        "reopen": sa.Boolean(), "toggle": sa.Boolean(), "from_trash": sa.Boolean(), "to_trash": sa.Boolean(),
+        "if_match": postgresql.ARRAY(sa.Text),
+    },
+)  # fmt: skip
 
 
 def edit_record(position: int, edit: Edit) -> dict[str, Any]:
@@ -291,10 +288,8 @@ def edit_record(position: int, edit: Edit) -> dict[str, Any]:
 # ---- erasing for good
 
 
-def _erase() -> Statement:
-    erase = _records(
-        "erase", position=sa.Integer(), id=sa.Uuid(), from_trash=sa.Boolean(), if_match=postgresql.ARRAY(sa.Text)
-    )
+def _erase(records: Records) -> sa.Select[Any]:
+    erase = records.table
     owner = locked_owner()
     old = _locked_tasks(owner, erase, sa.or_(erase.c.from_trash, tasks.c.deleted_at.is_(None)))
     found = (
@@ -310,10 +305,13 @@ def _erase() -> Statement:
     number = sa.func.row_number().over(order_by=found.c.position).label("number")
     step = sa.select(found.c.id, number).where(found.c.matched).cte("step")
     answer = sa.select(*(found.c[name] for name in ROW), found.c.matched, found.c.position)
-    return Statement(answer.order_by(found.c.position).add_cte(*erased(step, counted(step))))
+    return answer.order_by(found.c.position).add_cte(*erased(step, counted(step)))
 
 
-ERASE: Final = _erase()
+ERASE: Final = RecordStatement(
+    _erase,
+    {"position": sa.Integer(), "id": sa.Uuid(), "from_trash": sa.Boolean(), "if_match": postgresql.ARRAY(sa.Text)},
+)
 """Rows gone for good, from the list or the trash."""
 
 
