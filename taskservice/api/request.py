@@ -10,7 +10,7 @@ from litestar.types import Receive, Scope, Send
 
 from taskservice.api.json_body import JSON, MERGE_PATCH, check_media_type, read_json
 from taskservice.api.service import TaskService
-from taskservice.auth.tokens import Principal
+from taskservice.principal import Principal
 from taskservice.problems import FieldError, TaskNotFound, ValidationFailed
 from taskservice.tasks import validation
 from taskservice.tasks.list_query import Surface

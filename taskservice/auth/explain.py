@@ -8,7 +8,6 @@ import msgspec
 
 from taskservice.auth.jwks import ALGORITHMS, FetchError, IssuerKeys
 from taskservice.auth.keys import SHARED_SECRET_ALGORITHM, SharedSecrets
-from taskservice.auth.shared_secrets import BETTER_AUTH_DEVELOPMENT_SECRET
 from taskservice.auth.tokens import (
     CLOCK_SKEW_SECONDS,
     LATEST_EXPIRY,
@@ -25,6 +24,7 @@ from taskservice.auth.tokens import (
 )
 from taskservice.problems import Problem
 from taskservice.settings import Settings
+from taskservice.settings.shared_secrets import BETTER_AUTH_DEVELOPMENT_SECRET
 
 SESSION_CACHE_AUDIENCE: Final = "better-auth:session-cache"
 _UNREADABLE: Final = (ValueError, RecursionError, msgspec.MsgspecError)

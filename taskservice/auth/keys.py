@@ -4,7 +4,6 @@ import hmac
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
-import jwt
 from jwt.algorithms import Algorithm, HMACAlgorithm
 from msgspec import Struct
 
@@ -61,12 +60,3 @@ class SharedSecrets:
 
     async def obtain(self, algorithm: str, kid: str | None) -> Sequence[Key]:
         return self.at_hand(algorithm, kid)
-
-
-def may_be_secret(text: str) -> bool:
-    """Not a public key, a certificate or a JWK: algorithm confusion is made of those, and PyJWT refuses them."""
-    try:
-        _shared_secret.prepare_key(text)
-    except jwt.InvalidKeyError:
-        return False
-    return True

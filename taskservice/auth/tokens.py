@@ -22,9 +22,10 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from taskservice import program_name, rules
 from taskservice.auth.jwks import ALGORITHMS, IssuerKeys
 from taskservice.auth.keys import SHARED_SECRET_ALGORITHM, KeySource, SharedSecrets
+from taskservice.principal import Principal
 from taskservice.problems import InvalidToken, Problem, TokenExpired
 from taskservice.settings import Settings, SettingsError
-from taskservice.settings_values import origin_of
+from taskservice.settings.values import origin_of
 
 TOKEN_MAX_BYTES: Final = 8192
 EMAIL_MAX: Final = 320
@@ -35,14 +36,6 @@ CLOCK_SKEW_SECONDS: Final = 30
 LATEST_EXPIRY: Final = 253_402_300_799
 """The end of the year 9999. A later `exp` is one in milliseconds, and would never expire."""
 HEADERS_REMEMBERED: Final = 256
-
-
-class Principal(Struct, frozen=True):
-    """The user a verified token speaks for. `email` and `name` are for show; only `user_id` decides anything."""
-
-    user_id: str
-    email: str | None = None
-    name: str | None = None
 
 
 class Header(Struct, frozen=True):

@@ -33,8 +33,8 @@ def demo(user: str, yes: bool) -> None:
 async def _make(settings: "Settings", user: str) -> int:
     import datetime as dt  # noqa: PLC0415 (see the package)
 
-    from taskservice.auth.tokens import Principal  # noqa: PLC0415
     from taskservice.cli.operation import pool_of  # noqa: PLC0415
+    from taskservice.principal import Principal  # noqa: PLC0415
     from taskservice.tasks.samples import sample_tasks  # noqa: PLC0415
     from taskservice.tasks.store import TaskStore  # noqa: PLC0415
 

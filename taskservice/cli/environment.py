@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from taskservice.cli.ending import give_up
 from taskservice.settings import SettingsError, load_settings
-from taskservice.settings_sources import SERVER_KEYS, read_dotenv, read_toml
+from taskservice.settings.sources import SERVER_KEYS, read_dotenv, read_toml
 
 APP: Final = "taskservice.app:create_app"
 

@@ -19,10 +19,10 @@ from taskservice.database.failures import Failure, classify, describe
 from taskservice.database.migrations import HEAD
 from taskservice.database.programs import EmbeddedPostgresError
 from taskservice.database.server import DatabaseServer, open_connection
-from taskservice.database.url import ConnectionTarget
+from taskservice.database.tables import Table
 from taskservice.program_name import litestar
 from taskservice.settings import Settings, SettingsError, load_settings
-from taskservice.tasks.models import Table
+from taskservice.settings.database_url import ConnectionTarget
 
 _TABLES_IN_THE_WAY: Final = """
 SELECT tablename AS name, schemaname AS schema FROM pg_tables

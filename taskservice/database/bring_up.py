@@ -20,7 +20,7 @@ from taskservice.database.pool import Pool
 from taskservice.database.reconnect import Connection, reach
 from taskservice.database.server import DatabaseServer, open_connection
 from taskservice.database.session import new_engine
-from taskservice.tasks.models import Table
+from taskservice.database.tables import Table
 
 PAUSE: Final = 0.5
 """The service heals within a second of the database being usable again."""

@@ -4,7 +4,7 @@ from typing import Final
 
 from taskservice.database.migrations import VERSION_TABLE
 from taskservice.database.reconnect import Connection
-from taskservice.tasks.models import Table
+from taskservice.database.tables import Table
 
 _IN_THE_WAY: Final = """
 SELECT current_schema() AS schema, array_agg(relname::text ORDER BY relname) AS tables

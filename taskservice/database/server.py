@@ -14,8 +14,8 @@ from taskservice.database.failures import blame
 from taskservice.database.hosts import connect_to_any
 from taskservice.database.pool import server_limit
 from taskservice.database.reconnect import CONNECT_SECONDS
-from taskservice.database.url import ConnectionTarget, read_database_url
 from taskservice.settings import Settings
+from taskservice.settings.database_url import ConnectionTarget, read_database_url
 
 log: Final = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from taskservice import rules
-from taskservice.auth.tokens import Principal
+from taskservice.principal import Principal
 from taskservice.problems import FieldError, ForeignTask, PreconditionFailed, Problem, TaskNotFound
 from taskservice.tasks import validation
 from taskservice.tasks.bodies import Bodies

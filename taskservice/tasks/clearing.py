@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Final
 
-from taskservice.auth.tokens import Principal
 from taskservice.database.pool import Pool
+from taskservice.principal import Principal
 from taskservice.tasks.clear_statements import Clearing
 from taskservice.tasks.store import ClearedSome, TaskStore
 

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 
 from taskservice import rules
-from taskservice.auth.tokens import Principal
+from taskservice.principal import Principal
 from taskservice.problems import FieldError
 from taskservice.tasks.bodies import Bodies
 from taskservice.tasks.fields import FIELDS

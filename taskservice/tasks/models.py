@@ -5,27 +5,16 @@ The requests read and write rows by `read_statements.py` and `write_statements.p
 
 import datetime as dt
 import uuid
-from typing import Any, ClassVar
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from taskservice import rules
-
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
+from taskservice.database.tables import Table
 
 TIMESTAMPTZ = sa.DateTime(timezone=True)
-
-
-class Table(SQLModel):
-    metadata: ClassVar[sa.MetaData] = sa.MetaData(naming_convention=NAMING)
 
 
 def one_of(column: str, values: tuple[str, ...]) -> sa.CheckConstraint:

@@ -11,7 +11,7 @@ from advanced_alchemy.repository import SQLAlchemyAsyncRepository
 from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from taskservice.tasks.models import Table
+from taskservice.database.tables import Table
 
 Model = TypeVar("Model", bound=Table)
 

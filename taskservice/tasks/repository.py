@@ -19,8 +19,8 @@ import uuid_utils
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from taskservice.auth.tokens import Principal
 from taskservice.database.session import queries_of, row_count
+from taskservice.principal import Principal
 from taskservice.tasks.models import TaskModel, tasks, tombstones
 from taskservice.tasks.reading_repository import ReadingRepository, WriteRefused
 from taskservice.tasks.schemas import TaskChange, TaskImport

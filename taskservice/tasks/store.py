@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from taskservice.auth.tokens import Principal
+from taskservice.principal import Principal
 from taskservice.tasks import read_statements as read
 from taskservice.tasks import write_statements as write
 from taskservice.tasks.clear_statements import Clearing

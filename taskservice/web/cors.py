@@ -8,7 +8,7 @@ from typing import Any, Final
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskservice.settings import Settings
-from taskservice.settings_values import origin_of
+from taskservice.settings.values import origin_of
 
 METHODS: Final = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 REQUEST_HEADERS: Final = (

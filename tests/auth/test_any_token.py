@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskservice.auth.explain import explain
-from taskservice.auth.tokens import Principal, TokenVerifier
+from taskservice.auth.tokens import TokenVerifier
+from taskservice.principal import Principal
 from taskservice.problems import InvalidToken, TokenExpired
 from taskservice.settings import load_settings
 from tests.auth.forgeries import SOUND, raw

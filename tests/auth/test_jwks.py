@@ -15,7 +15,8 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from taskservice.auth import jwks
 from taskservice.auth.jwks import FetchError, IssuerKeys, read_keys
-from taskservice.auth.tokens import Principal, TokenVerifier
+from taskservice.auth.tokens import TokenVerifier
+from taskservice.principal import Principal
 from taskservice.problems import InvalidToken, KeysUnavailable, TokenExpired
 from taskservice.settings import load_settings
 from tests.auth.issuer import Issuer, jwk_of, new_key

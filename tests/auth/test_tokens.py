@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from taskservice.auth.tokens import HEADERS_REMEMBERED, Principal, TokenVerifier, issue_token
+from taskservice.auth.tokens import HEADERS_REMEMBERED, TokenVerifier, issue_token
+from taskservice.principal import Principal
 from taskservice.problems import InvalidToken, TokenExpired
 from taskservice.settings import Settings, SettingsError, load_settings
 from tests.auth.forgeries import SESSION, USER

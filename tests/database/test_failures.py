@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from taskservice.database.embedded import EmbeddedPostgres
 from taskservice.database.failures import Failure, classify, describe
-from taskservice.database.url import read_database_url
+from taskservice.settings.database_url import read_database_url
 from tests.support.tls import tls_in_front_of
 
 pytestmark = pytest.mark.slow

@@ -25,18 +25,18 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import DBAPIError
 
 from taskservice import app, rules
-from taskservice.auth.tokens import Principal
 from taskservice.database import bring_up
 from taskservice.database.bring_up import migrations_config, upgrade
 from taskservice.database.migrations import DIRECTORY, HEAD, VERSION_TABLE
 from taskservice.database.server import DatabaseServer
 from taskservice.database.session import new_engine
+from taskservice.database.tables import Table
+from taskservice.principal import Principal
 from taskservice.problems import FieldError
 from taskservice.settings import load_settings
 from taskservice.tasks.bodies import Bodies
 from taskservice.tasks.filters import SORTS
 from taskservice.tasks.list_query import TOKEN_SURFACE, read_list_query, read_trash_query
-from taskservice.tasks.models import Table
 from taskservice.tasks.read_statements import CHANGES, list_page
 from taskservice.tasks.schemas import TaskCreate, task_from
 from taskservice.tasks.store import TaskStore

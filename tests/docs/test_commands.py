@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from taskservice.database.url import read_database_url
 from taskservice.settings import load_settings
+from taskservice.settings.database_url import read_database_url
 from tests.docs.blocks import PAGES, ROOT, Block, assert_shown, blocks_of
 from tests.docs.terminal import START, Terminal
 from tests.support.commands import Operator

@@ -13,7 +13,7 @@ from bench.reliability.replicated import Replicated, replicated
 from taskservice.database.failures import describe
 from taskservice.database.hosts import NoHostTakesWrites
 from taskservice.database.server import open_connection
-from taskservice.database.url import read_database_url
+from taskservice.settings.database_url import read_database_url
 from tests.faults.test_database_failures import write
 
 pytestmark = pytest.mark.timing

@@ -13,8 +13,8 @@ from bench.reliability.wire import Wire
 from taskservice.database import readiness
 from taskservice.database.pool import Pool
 from taskservice.database.readiness import answers
-from taskservice.database.url import read_database_url
 from taskservice.problems import DatabaseUnavailable
+from taskservice.settings.database_url import read_database_url
 
 pytestmark = pytest.mark.timing
 

@@ -26,9 +26,9 @@ from taskservice.api.import_file import _elements, _Text
 from taskservice.api.json_body import parse_json
 from taskservice.api.request import TaskRequest
 from taskservice.auth.tokens import TokenVerifier
-from taskservice.database.url import BadDatabaseUrl, read_database_url
 from taskservice.problems import FieldError, InvalidToken, MalformedBody, TokenExpired, ValidationFailed
 from taskservice.settings import SETTINGS, SettingsError, load_settings
+from taskservice.settings.database_url import BadDatabaseUrl, read_database_url
 from taskservice.tasks import csv_file
 from taskservice.tasks.bodies import Bodies
 from taskservice.tasks.changes import read_position

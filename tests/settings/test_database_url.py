@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 
 from taskservice.database.session import new_engine
-from taskservice.database.url import BadDatabaseUrl, ConnectionTarget, read_database_url, read_direct_url
 from taskservice.settings import load_settings
+from taskservice.settings.database_url import BadDatabaseUrl, ConnectionTarget, read_database_url, read_direct_url
 from tests.support.postgres import ThrowawayPostgres
 from tests.support.tls import tls_in_front_of
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskservice.auth.shared_secrets import BETTER_AUTH_DEVELOPMENT_SECRET
 from taskservice.auth.tokens import issue_token
 from taskservice.settings import SETTINGS, Settings, SettingsError, load_settings
-from taskservice.settings_values import origin_of
+from taskservice.settings.shared_secrets import BETTER_AUTH_DEVELOPMENT_SECRET
+from taskservice.settings.values import origin_of
 
 SECRET = "a-secret-for-tests-that-is-long-enough-0123456789"
 DATABASE = "postgresql://somebody:hunter2-and-more@db.example/tasks"

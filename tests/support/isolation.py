@@ -8,8 +8,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from taskservice.auth.tokens import Principal
 from taskservice.database.statements import Statement
+from taskservice.principal import Principal
 from taskservice.tasks import clear_statements, read_statements, write_statements
 from taskservice.tasks.clear_statements import COMPLETED_FOR_GOOD, COMPLETED_TO_TRASH, EVERYTHING
 from taskservice.tasks.filters import CONDITIONS, EITHER

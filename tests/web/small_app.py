@@ -15,11 +15,11 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp, ControllerRouterHandler
 
 from taskservice.app import Application
-from taskservice.auth.tokens import Principal
 from taskservice.database.database_time import spent_on_database
 from taskservice.observability.access_log import Observe, RequestLog
 from taskservice.observability.logging_setup import Log, configure_logging
 from taskservice.observability.request_context import remember_cause
+from taskservice.principal import Principal
 from taskservice.problems import DatabaseUnavailable, InternalError, Problem
 from taskservice.settings import Settings, load_settings
 

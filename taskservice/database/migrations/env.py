@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from taskservice.tasks.models import Table
+from taskservice.database.tables import Table
 
 LOCK_KEY = 7_305_120_118
 """Any number, as long as every starter of this service takes the same."""

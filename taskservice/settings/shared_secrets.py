@@ -5,10 +5,22 @@ import secrets
 from pathlib import Path
 from typing import Final
 
+from jwt import InvalidKeyError
+from jwt.algorithms import HMACAlgorithm
+
 SECRET_MIN_BYTES: Final = 32
 SECRET_MIN_VARIETY: Final = 9
 """How many different characters a secret must have; 32 random hexadecimal digits almost never have fewer."""
 BETTER_AUTH_DEVELOPMENT_SECRET: Final = "better-auth-secret-12345678901234567890"  # noqa: S105 (public, and refused)
+
+
+def may_be_secret(text: str) -> bool:
+    """Not a public key, a certificate or a JWK: algorithm confusion is made of those, and PyJWT refuses them."""
+    try:
+        HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(text)
+    except InvalidKeyError:
+        return False
+    return True
 
 
 def weakness(secret: str) -> str | None:

@@ -16,9 +16,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import fields
 
 from taskservice import rules
-from taskservice.auth.keys import may_be_secret
-from taskservice.auth.shared_secrets import development_secret, weakness
-from taskservice.database.url import (
+from taskservice.settings.database_url import (
     BadDatabaseUrl,
     ConnectionTarget,
     Pooler,
@@ -26,8 +24,9 @@ from taskservice.database.url import (
     read_direct_url,
     read_replica_urls,
 )
-from taskservice.settings_sources import read_sources
-from taskservice.settings_values import (
+from taskservice.settings.shared_secrets import development_secret, may_be_secret, weakness
+from taskservice.settings.sources import read_sources
+from taskservice.settings.values import (
     allowed_values,
     convert,
     http_url,
