@@ -95,6 +95,8 @@ def _history(found: dict[str, Any]) -> list[Row]:
         ),
         ("Duration", f"{found['seconds'] / 60:.0f} min"),
     ]
+    if found.get("replica_reads"):
+        rows.append(("Answers that a standby gave, at least", f"{found['replica_reads']:,}"))
     if found["left_out"]:
         rows.append(("Left out, because the service does not have it", ", ".join(found["left_out"])))
     return rows
@@ -108,7 +110,8 @@ HISTORY: Final = """
 Writers of the same lists get in each other's way in every manner there is: create, `PUT` under their own id, update,
 toggle, set, batch, delete, restore, erase, clear, import, with `If-Match` and without, retried and doubled under an
 `Idempotency-Key`. Readers poll lists, pages, tasks and the trash with `If-None-Match`; followers resume the change feed
-from any token that they ever saw. They ask three processes, one with two workers and one behind PgBouncer.
+from any token that they ever saw. They ask three processes, one with two workers and one behind PgBouncer, each of them
+itself or any of them through HAProxy. Two of them read from a standby.
 
 Every acknowledged write names its number, so the order of all writes is known and each answer is checked against it:
 time is kept, every page, task and 304 is a state that there was, no older than what anybody had seen before, no update

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,9 @@ class Server:
             **self._run_as,
         )
 
+    def make_cluster(self) -> None:
+        self.run("initdb", "-D", self.data, *INITDB, "--auth=trust")
+
     async def start(self, *settings: str) -> None:
         if self._process is not None:
             self._process.wait(10)  # it was killed
@@ -62,18 +65,30 @@ class Server:
             await asyncio.sleep(0.02)
 
     async def value(self, statement: str) -> Any:
-        connection = await asyncpg.connect(
-            host="127.0.0.1", port=self.port, user="postgres", database="postgres", ssl=False, timeout=5
-        )
+        rows = await self.rows(statement)
+        return rows[0][0] if rows else None
+
+    async def rows(self, statement: str) -> list[Any]:
+        connection = await asyncpg.connect(self.url, timeout=5)
         try:
-            return await connection.fetchval(statement)
+            rows: list[Any] = await connection.fetch(statement)
+            return rows
         finally:
             await connection.close()
 
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres?sslmode=disable"
+
+    @property
+    def pid(self) -> int:
+        """Of its postmaster."""
+        assert self._process is not None
+        return self._process.pid
+
     def signal(self, number: signal.Signals) -> None:
         """To the postmaster and all its children."""
-        assert self._process is not None
-        postmaster = psutil.Process(self._process.pid)
+        postmaster = psutil.Process(self.pid)
         for process in [postmaster, *postmaster.children()]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
@@ -99,25 +114,32 @@ class Replicated:
         hosts = f"127.0.0.1:{self.standby.port},127.0.0.1:{self.primary.port}"
         return f"postgresql://postgres@{hosts}/postgres?sslmode=disable"
 
-    @staticmethod
-    def url_of(server: Server) -> str:
-        return f"postgresql://postgres@127.0.0.1:{server.port}/postgres?sslmode=disable"
-
     async def promote_standby(self) -> None:
         await self.standby.value("SELECT pg_promote()")
 
 
-@contextlib.asynccontextmanager
-async def replicated(*, synchronous: bool = True) -> AsyncIterator[Replicated]:
-    """`synchronous`: the primary acknowledges only what the standby has, too."""
+@contextlib.contextmanager
+def new_servers() -> Iterator[tuple[Server, Server]]:
+    """Two servers to be started, the first with a cluster in it. Stopped and removed at the end."""
     home = Path(tempfile.mkdtemp(prefix="replicated-"))
     run_as: dict[str, Any] = {}
     if os.geteuid() == 0:
         shutil.chown(home, "nobody")
         run_as = {"user": "nobody", "extra_groups": []}
-    primary, standby = Server(home, run_as), Server(home, run_as)
+    first, second = Server(home, run_as), Server(home, run_as)
     try:
-        primary.run("initdb", "-D", primary.data, *INITDB, "--auth=trust")
+        first.make_cluster()
+        yield first, second
+    finally:
+        second.stop()
+        first.stop()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.asynccontextmanager
+async def replicated(*, synchronous: bool = True) -> AsyncIterator[Replicated]:
+    """`synchronous`: the primary acknowledges only what the standby has, too."""
+    with new_servers() as (primary, standby):
         await primary.start("wal_level=replica", "max_wal_senders=4")
         async with Wire(("127.0.0.1", primary.port)) as wire:
             await asyncio.to_thread(
@@ -133,7 +155,3 @@ async def replicated(*, synchronous: bool = True) -> AsyncIterator[Replicated]:
             while await primary.value("SELECT sync_state FROM pg_stat_replication") != wanted:
                 await asyncio.sleep(0.02)
             yield Replicated(primary, standby, wire)
-    finally:
-        standby.stop()
-        primary.stop()
-        shutil.rmtree(home, ignore_errors=True)

@@ -61,6 +61,11 @@ HELD_BY = {
     ("docs/operations/proxies.md", "TASKSERVICE_PUBLIC_URL="): "tests/web/test_proxies.py starts the service so",
     ("docs/frontend.md", "npm install"): "test_npm_is_told_to_install_what_the_tests_use compares it with what "
     "tests/browser/test_hooks.py bundles",
+    ("docs/scaling.md", "DATABASE_URL=postgresql://app@db-1/tasks\nDATABASE_REPLICA_URLS"): "names servers that the "
+    "reader has; tests/faults/test_replicas.py runs the service with both settings",
+    ("docs/scaling.md", 'DATABASE_URL="postgresql://app@db-1,db-2,db-3/tasks"'): "names servers that the reader has; "
+    "tests/faults/test_failover.py runs the service with several hosts",
+    ("docs/scaling.md", "CREATE EXTENSION citus"): "needs Citus; the page says when it was run, and what was not",
     ("docs/typescript.md", "npm install"): "tests/typescript/test_typed_client.py runs its last line, on what "
     "test_npm_is_told_to_install_what_the_tests_use compares",
 }

@@ -31,8 +31,8 @@ async def servers() -> AsyncIterator[Replicated]:
 async def serving(servers: Replicated, *options: str) -> AsyncIterator[Program]:
     async with running_program(
         *options,
-        database_url=servers.url_of(servers.primary),
-        database_replica_urls=servers.url_of(servers.standby),
+        database_url=servers.primary.url,
+        database_replica_urls=servers.standby.url,
         taskservice_metrics="true",
         taskservice_log_level="warning",
     ) as program:

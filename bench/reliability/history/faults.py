@@ -35,6 +35,7 @@ class Faults:
         return {
             "PostgreSQL killed": self._kill_postgres,
             "worker killed": self._kill_worker,
+            "replay paused": self._pause_replay,
             "old deletions purged": self._purge,
             "wire reset": self._reset_wire,
             "clock stepped": self._step_clock,
@@ -44,6 +45,7 @@ class Faults:
             "clients cut off": self._hang_up,
             "PgBouncer restarted": self._restart_pooler,
             "wire silent": self._silence_wire,
+            "standby killed": self._kill_standby,
         }
 
     async def strike(self, kind: str) -> None:
@@ -55,6 +57,20 @@ class Faults:
         await self._fleet.postgres.kill()
         await asyncio.sleep(0.3)
         await self._fleet.postgres.start()
+
+    async def _pause_replay(self) -> None:
+        standby = self._fleet.standby
+        assert standby is not None
+        await standby.execute("SELECT pg_wal_replay_pause()")
+        await asyncio.sleep(2)
+        await standby.execute("SELECT pg_wal_replay_resume()")
+
+    async def _kill_standby(self) -> None:
+        standby = self._fleet.standby
+        assert standby is not None
+        standby.kill()
+        await asyncio.sleep(1)
+        await standby.start()
 
     async def _kill_worker(self) -> None:
         self._fleet.kill_worker(self._chance)

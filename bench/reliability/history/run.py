@@ -106,6 +106,7 @@ class Outcome(Struct, frozen=True):
     blanks: int
     excused: int
     left_out: list[str]
+    replica_reads: int
     seconds: float
 
 
@@ -144,6 +145,7 @@ async def run_history(
                 await asyncio.sleep(0.05)
         took = time.monotonic() - began
         await crowd.settle()
+        replica_reads = await fleet.replica_reads()
     history = recorder.history
     if keep is not None:
         history.save(keep)
@@ -158,5 +160,6 @@ async def run_history(
         blanks=report.blanks,
         excused=report.excused,
         left_out=abilities.missing,
+        replica_reads=replica_reads,
         seconds=took,
     )
