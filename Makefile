@@ -4,11 +4,11 @@ BIN := .venv/bin
 READY := .venv/.ready
 PARALLEL := --numprocesses=logical --dist=worksteal
 
-.PHONY: help run test check lint format docs openapi bench fuzz lock clean
+.PHONY: help run test check lint format docs docs-fresh openapi bench fuzz lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
 
 run: $(READY) ## Start the API on port 8000, with an embedded PostgreSQL unless DATABASE_URL is set
 	@$(BIN)/litestar run $(ARGS)
@@ -32,6 +32,9 @@ format: $(READY) ## Put the code into the one format
 docs: $(READY) ## Write the generated pages anew
 	$(BIN)/python docs/generate.py
 	$(BIN)/python -m pytest --quiet tests/specs --conformance
+
+docs-fresh: ## Follow the pages with the newest packages that they allow, once a week
+	@.ci/docs-fresh
 
 openapi: $(READY) ## Write the API's description, docs/openapi.json
 	$(BIN)/python docs/generate.py docs/openapi.json

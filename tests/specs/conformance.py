@@ -3,21 +3,18 @@
 import ast
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PAGE = ROOT / "docs" / "conformance.md"
-TEXTS = ROOT.parent / "shared" / "specs"
-"""Where the specifications themselves are, on machines that have them."""
 
 _TEST = re.compile(
     r"test_(?:us(?P<story>\d+)_(?P<scenario>\d+)|edge(?P<edge>\d+)|fr(?P<fr>\d{3})|sc(?P<sc>\d{3})"
     r"|nfr_(?P<quality>[a-z]+)_(?P<item>\d+))_"
 )
-_QUALITIES = ("Performance", "Security", "Reliability", "Scalability")
 
 
 class Specification(NamedTuple):
@@ -63,24 +60,6 @@ def number_of(test: str) -> str | None:
     if found["quality"]:
         return f"{found['quality'].capitalize()} {found['item']}"
     return f"FR-{found['fr']}" if found["fr"] else f"SC-{found['sc']}"
-
-
-def numbers_in(text: str) -> Iterator[str]:
-    """Every number that a specification's text has, edge cases and unnumbered qualities counted in their order."""
-    story = counted = 0
-    section = ""
-    for line in text.splitlines():
-        if heading := re.match(r"#+ +(.*)", line):
-            section, counted = heading[1], 0
-            if found := re.match(r"User Story (\d+)", section):
-                story = int(found[1])
-        elif section.startswith("User Story") and (scenario := re.match(r"(\d+)\. \*\*Given", line)):
-            yield f"US{story}.{scenario[1]}"
-        elif requirement := re.match(r"- \*\*((?:FR|SC)-\d+)\*\*", line):
-            yield requirement[1]
-        elif line.startswith("- ") and (section == "Edge Cases" or section in _QUALITIES):
-            counted += 1
-            yield f"{section.removesuffix(' Cases')} {counted}"
 
 
 def page(results: Mapping[tuple[str, str], str]) -> str:

@@ -2,15 +2,9 @@
 
 import pytest
 
-from tests.specs.conformance import PAGE, TEXTS, Specification, numbers_in, page, results_on, specifications
+from tests.specs.conformance import PAGE, Specification, page, results_on, specifications
 
 EVERY = pytest.mark.parametrize("specification", specifications(), ids=lambda one: one.key)
-
-
-@EVERY
-def test_every_number_of_the_text_is_listed(specification: Specification) -> None:
-    for text in TEXTS.glob(f"{specification.key}_*.txt"):
-        assert list(numbers_in(text.read_text("utf-8"))) == list(specification.numbers)
 
 
 @EVERY
