@@ -1,5 +1,6 @@
 """All tasks of a user as a file, a page at a time: JSON to take back, CSV for spreadsheets, iCalendar for calendars."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Final
 
@@ -12,6 +13,8 @@ from taskservice.tasks.schemas import Task, task_from
 from taskservice.tasks.store import Reads
 
 PAGE: Final = 500
+PIECE: Final = 50
+"""Tasks between two turns of the event loop: a calendar takes longest to write."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -29,20 +32,25 @@ class Format(msgspec.Struct, frozen=True):
 async def export(tasks: Reads, owner: str, form: Format) -> AsyncGenerator[bytes, None]:
     """The file in pieces. A task that exists throughout is in it once, whatever is written meanwhile."""
     query = ListQuery(Shape(), {}, PAGE)
+    page = await tasks.page(owner, query)
+    yield form.head  # only now: if there is no database, nothing has been said yet
     first = True
     while True:
-        page = await tasks.page(owner, query)
-        piece = form.page([task_from(owner, row) for row in page.rows], first)
+        for start in range(0, len(page.rows), PIECE):
+            yield form.page([task_from(owner, row) for row in page.rows[start : start + PIECE]], first)
+            first = False
+            await asyncio.sleep(0)
         if page.next_cursor is None:
-            yield (form.head if first else b"") + piece + form.tail
-            return
-        yield (form.head if first else b"") + piece
-        query, first = query.after(page.rows[-1]), False
+            break
+        query = query.after(page.rows[-1])
+        page = await tasks.page(owner, query)
+    if form.tail:
+        yield form.tail
 
 
 def _json_page(tasks: Sequence[Task], first: bool) -> bytes:
     rows = b",\n".join(_encode(task) for task in tasks)
-    return rows if first or not rows else b",\n" + rows
+    return rows if first else b",\n" + rows
 
 
 FORMATS: Final[dict[str, Format]] = {

@@ -16,7 +16,10 @@ from taskservice.tasks.store import TaskStore
 from taskservice.tasks.validation import Invalid
 from taskservice.tasks.write_statements import Edit
 
-CHUNK: Final = 1000
+CREATED_AT_ONCE: Final = 1000
+CHANGED_AT_ONCE: Final = 200
+"""Tasks a statement. All that is done for one statement is done between two turns of the event loop, and to change a
+task takes longer than to create one."""
 
 Existing = Literal["skip", "update"]
 
@@ -73,9 +76,9 @@ async def import_tasks(
     old = [task for task in imports if task.id in in_trash]
     taken = old if existing == "update" else []
     if not dry_run:
-        for created in _chunks(new):
+        for created in _chunks(new, CREATED_AT_ONCE):
             await tasks.create(author, created)
-        for changed in _chunks(taken):
+        for changed in _chunks(taken, CHANGED_AT_ONCE):
             await tasks.edit(author.user_id, [_edit(task, in_trash[task.id]) for task in changed])
     return Imported(len(new), len(taken), len(old) - len(taken), dry_run)
 
@@ -85,5 +88,5 @@ def _edit(task: TaskImport, in_trash: bool) -> Edit:
     return Edit(id=task.id, change=change, from_trash=in_trash)
 
 
-def _chunks(tasks: Sequence[TaskImport]) -> Iterator[Sequence[TaskImport]]:
-    return (tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK))
+def _chunks(tasks: Sequence[TaskImport], size: int) -> Iterator[Sequence[TaskImport]]:
+    return (tasks[start : start + size] for start in range(0, len(tasks), size))

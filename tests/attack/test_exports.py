@@ -3,11 +3,14 @@
 import asyncio
 import json
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.support.services import Service
+from tests.support.timing import HELD_MAX, held
 from tests.support.tokens import bearer, signed
 from tests.web.launched import launched
 
@@ -42,3 +45,21 @@ async def test_an_export_ends_when_its_client_hangs_up(database_url: str, tmp_pa
                 break
             await asyncio.sleep(0.1)
         assert found == [499]
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("query", ["format=json", "format=csv", "format=ics", "format=ics&component=event"])
+async def test_an_export_does_not_hold_up_the_event_loop(
+    service: Service, someone: Callable[[str], str], query: str
+) -> None:
+    alice = service.user(someone("alice"))
+    await alice.create()
+    await service.execute(
+        "INSERT INTO tasks (id, user_id, title, description, due_date, revision) SELECT gen_random_uuid(), $1, "
+        "repeat('t', 200), repeat('\u0444 ', 500), now(), n FROM generate_series(2, 3000) n",
+        alice.user,
+    )
+    async with held(service) as seconds:
+        assert (await alice.get(f"/export?{query}", timeout=60)).status_code == 200
+        assert len((await alice.get("?limit=1000")).json()) == 1000
+    assert seconds[0] < HELD_MAX

@@ -7,14 +7,16 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 
 from bench.http import request
 from bench.reliability.program import Program, running_program
 from taskservice.server.unsent import UNSENT_MAX
+from tests.support.services import Service
 from tests.support.talk import talking
+from tests.support.timing import HELD_MAX, held
 
 pytestmark = pytest.mark.timing
 
@@ -40,14 +42,14 @@ async def asset(program: Program) -> tuple[bytes, int]:
 
 
 @asynccontextmanager
-async def idle_readers(program: Program, raw: bytes, count: int) -> AsyncIterator[list[socket.socket]]:
+async def idle_readers(port: int, raw: bytes, count: int) -> AsyncIterator[list[socket.socket]]:
     """Clients that send the bytes and read nothing of what they get."""
     clients = []
     try:
         for _ in range(count):
             client = socket.socket()
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.connect(("127.0.0.1", program.port))
+            client.connect(("127.0.0.1", port))
             client.sendall(raw)
             clients.append(client)
             await asyncio.sleep(0.002)
@@ -76,7 +78,7 @@ async def test_large_files_that_are_not_read_take_no_more_memory_than_the_limit(
     raw, _ = await asset(program)
     before, _ = await watch(program, 0.5)
     watching = asyncio.create_task(watch(program, 8))
-    async with idle_readers(program, raw * 2, CLIENTS):
+    async with idle_readers(program.port, raw * 2, CLIENTS):
         memory, wait = await watching
     assert memory - before < UNSENT_MAX + 64 * MIB, f"{before / MIB:.0f} -> {memory / MIB:.0f} MiB"
     assert wait < 0.5
@@ -87,7 +89,7 @@ async def test_large_lists_that_are_not_read_take_no_more_memory_than_the_limit(
     raw = request("GET", "/api/tasks", "hoarder")
     before, _ = await watch(program, 0.5)
     watching = asyncio.create_task(watch(program, 10))
-    async with idle_readers(program, raw, 100):
+    async with idle_readers(program.port, raw, 100):
         memory, _ = await watching
     assert memory - before < UNSENT_MAX + 64 * MIB, f"{before / MIB:.0f} -> {memory / MIB:.0f} MiB"
 
@@ -107,7 +109,7 @@ async def test_a_client_that_reads_slowly_gets_all_while_others_read_nothing(pro
         talk.say(raw)
         status, headers = await talk.head()
         assert (status, int(headers["content-length"])) == (200, size)
-        async with idle_readers(program, raw * 2, CLIENTS):
+        async with idle_readers(program.port, raw * 2, CLIENTS):
             read = 0
             while read < size:
                 piece = await talk.reader.read(100_000)
@@ -123,3 +125,13 @@ async def test_the_next_answer_waits_until_the_last_one_has_left(program: Progra
         for _ in range(3):
             assert len((await talk.answer())[2]) == size
         assert (await talk.answer())[0] == 200
+
+
+async def test_answers_that_are_not_read_do_not_hold_up_the_event_loop(service: Service) -> None:
+    page = (await service.http.get("/schema/scalar")).text
+    (source,) = re.findall(rf'src="([^"]*{LARGEST_ASSET})"', page)
+    port = urlsplit(service.url).port
+    assert port is not None
+    async with held(service) as seconds, idle_readers(port, request("GET", source, None) * 2, CLIENTS):
+        await asyncio.sleep(3)
+    assert seconds[0] < HELD_MAX

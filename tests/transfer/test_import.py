@@ -4,12 +4,13 @@ import asyncio
 import datetime as dt
 import json
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.support.problems import assert_problem, fields_of
-from tests.support.services import Caller, Service
+from tests.support.services import Caller, Service, Services, SurfaceName
 
 JSON = {"Content-Type": "application/json"}
 Item = dict[str, Any]
@@ -246,6 +247,27 @@ async def test_another_users_id_is_free_and_touches_nothing_of_theirs(
     assert (answer.status_code, answer.json()["created"]) == (200, 2)
     assert await everything(bob) == before
     assert len(await alice.tasks()) == (0 if dry_run == "true" else 2)
+
+
+@pytest.mark.parametrize("foreign_task", ["403", "404"])
+async def test_what_an_import_says_of_another_users_id_is_what_it_says_of_a_free_one(
+    services: Services, surface: SurfaceName, someone: Callable[[str], str], foreign_task: str
+) -> None:
+    service = services.shared(foreign_task=foreign_task)
+    alice, bob = (service.user(someone(name), surface) for name in ("alice", "bob"))
+    live, trashed = await bob.create("live"), await bob.create("trashed")
+    await bob.delete(f"/{trashed['id']}")
+    ids = {"live": live["id"], "trashed": trashed["id"], "free": str(uuid.uuid4())}
+    for existing in ("skip", "update"):
+        said = []
+        for name in ids.values():
+            answer = await alice.post("/import", json=[item(id=name)], params={"existing": existing, "dry_run": "true"})
+            said.append((answer.status_code, answer.content))
+        assert said[0] == said[1] == said[2]
+    for task_id in ids.values():
+        assert (await alice.put(f"/{task_id}", json={"title": "mine"}, headers={"If-None-Match": "*"})).is_success
+        assert (await alice.get(f"/{task_id}")).json()["title"] == "mine"
+    assert await bob.titles() == ["live"]
 
 
 async def test_two_users_who_bring_the_same_id_each_have_a_task_of_their_own(alice: Caller, bob: Caller) -> None:
