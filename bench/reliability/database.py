@@ -119,18 +119,35 @@ async def running_pgbouncer(server_port: int, port: int, *, size: int = 5, furth
         run_as = {"user": "nobody", "extra_groups": []}
     program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     assert program is not None, "pgbouncer is not installed"
+    process: asyncio.subprocess.Process | None = None
+    try:
+        async with asyncio.timeout(30):
+            # Another connection may have the port for a moment.
+            while (process := await _started(program, settings, port, run_as)) is None:
+                await asyncio.sleep(0.2)
+        yield
+        assert process.returncode is None, (home / "log").read_text()
+        process.terminate()
+        await process.wait()
+    finally:
+        if process is not None and process.returncode is None:
+            process.kill()
+            await process.wait()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+async def _started(
+    program: str, settings: Path, port: int, run_as: dict[str, Any]
+) -> asyncio.subprocess.Process | None:
+    """Once it listens; None if it ended instead."""
     process = await asyncio.create_subprocess_exec(
         program, "-q", str(settings), cwd="/", stderr=asyncio.subprocess.DEVNULL, **run_as
     )
-    try:
-        for _ in range(200):
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
-                break
-            await asyncio.sleep(0.02)
-        yield
-    finally:
-        process.terminate()
-        await process.wait()
-        shutil.rmtree(home, ignore_errors=True)
+    while process.returncode is None:
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            await asyncio.sleep(0.05)  # else it may be another's that listens there
+            return process if process.returncode is None else None
+        await asyncio.sleep(0.02)
+    return None

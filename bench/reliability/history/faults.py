@@ -96,7 +96,7 @@ class Faults:
     async def _lose_answer(self) -> None:
         """Of a write in a transaction, or of one that is a single statement: the database did it, and nobody hears."""
         self._fleet.wire.lose_answer_after(self._chance.choice((b"COMMIT", b'"title"')))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self._fleet.wire.lost.wait()
 
     async def _hang_up(self) -> None:

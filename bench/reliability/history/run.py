@@ -110,6 +110,16 @@ class Outcome(Struct, frozen=True):
     seconds: float
 
 
+@contextlib.asynccontextmanager
+async def _kept(recorder: Recorder, path: Path | None) -> AsyncIterator[None]:
+    """The record goes into a file, also that of a run that broke off."""
+    try:
+        yield
+    finally:
+        if path is not None:
+            recorder.history.save(path)
+
+
 async def run_history(
     postgres: KillablePostgres,
     *,
@@ -122,7 +132,7 @@ async def run_history(
     """Until so many calls were made, or for so long, with the faults spread over it. `keep`: where the record goes."""
     seed = time.time_ns() if seed is None else seed
     recorder = Recorder()
-    async with running_fleet(postgres) as fleet:
+    async with _kept(recorder, keep), running_fleet(postgres) as fleet:
         abilities = await probe(fleet.ports)
         crowd = Crowd(recorder, fleet.ports, abilities, seed)
         breaking = Faults(fleet, recorder, crowd.clients, random.Random(seed))
@@ -147,8 +157,6 @@ async def run_history(
         await crowd.settle()
         replica_reads = await fleet.replica_reads()
     history = recorder.history
-    if keep is not None:
-        history.save(keep)
     report = await asyncio.to_thread(check, history)
     return Outcome(
         calls=len(history.calls),
