@@ -3,6 +3,7 @@
 No framework, no query builder, and of every route only what the measurement asks for. It is a yardstick, not a model.
 """
 
+import asyncio
 import datetime as dt
 import gc
 import hmac
@@ -71,10 +72,11 @@ TOGGLE = CHANGE.format(
 )
 DELETE = CHANGE.format(changes="deleted_at = now()", columns=TASK_COLUMNS)
 CHANGES = f"""
-SELECT {OWN}, deleted_at FROM tasks WHERE user_id = $1 AND revision > $2 ORDER BY revision LIMIT 1000"""
-TOMBSTONES = """
-SELECT revision, task_id, deleted_at FROM tombstones
-WHERE user_id = $1 AND revision > $2 ORDER BY revision LIMIT 1000"""
+SELECT {OWN}, deleted_at FROM tasks WHERE user_id = $1 AND revision > $2
+UNION ALL
+SELECT task_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, revision, NULL, deleted_at
+FROM tombstones WHERE user_id = $1 AND revision > $2
+ORDER BY revision LIMIT 1000"""
 
 
 class Task(msgspec.Struct, gc=False):
@@ -97,20 +99,23 @@ def tag_of(revision: int, epoch: str) -> str:
 
 
 def task_of(user: str, row: Any) -> Task:
-    completed_at = row[8]
+    (
+        task_id, title, description, status, priority, due_date, created_at, updated_at, completed_at, revision, epoch,
+        *_,
+    ) = row  # fmt: skip
     return Task(
-        row[0],
+        task_id,
         user,
-        row[1],
-        row[2],
-        row[3],
+        title,
+        description,
+        status,
         completed_at is not None,
-        row[4],
-        row[5],
-        row[6],
-        row[7],
+        priority,
+        due_date,
+        created_at,
+        updated_at,
         completed_at,
-        tag_of(row[9], row[10]),
+        tag_of(revision, epoch),
     )
 
 
@@ -157,25 +162,26 @@ class RefusalError(Exception):
 
 
 class Connections:
-    """asyncpg's pool without the statement it sends at each release: no session state is ever set here."""
+    """Connections that are lent for one statement each, the last one back first. No session state is ever set here."""
 
     def __init__(self) -> None:
-        self._pool: Any = None
+        self._idle: asyncio.LifoQueue[Any] = asyncio.LifoQueue()
 
     async def open(self) -> None:
-        async def leave_as_it_is(_: object) -> None:
-            pass
-
-        self._pool = await asyncpg.create_pool(
-            os.environ["DATABASE_URL"], min_size=CONNECTIONS, max_size=CONNECTIONS, reset=leave_as_it_is
-        )
+        for _ in range(CONNECTIONS):
+            self._idle.put_nowait(await asyncpg.connect(os.environ["DATABASE_URL"]))
 
     async def close(self) -> None:
-        await self._pool.close()
+        while not self._idle.empty():
+            await self._idle.get_nowait().close()
 
     async def fetch(self, query: str, *arguments: object) -> list[Any]:
-        rows: list[Any] = await self._pool.fetch(query, *arguments)
-        return rows
+        connection = await self._idle.get()
+        try:
+            rows: list[Any] = await connection.fetch(query, *arguments)
+            return rows
+        finally:
+            self._idle.put_nowait(connection)
 
 
 connections = Connections()
@@ -314,18 +320,14 @@ async def create_many(user: str, receive: Receive, send: Send) -> None:
 async def list_changes(user: str, query: Mapping[str, list[str]], send: Send) -> None:
     since = int(query.get("since", ["0"])[0])
     rows = await connections.fetch(CHANGES, user, since)
-    gone = await connections.fetch(TOMBSTONES, user, since)
-    entries: list[tuple[int, dict[str, object]]] = [
-        (row["revision"], {"type": "upsert", "task": task_of(user, row), "etag": tag_of(row["revision"], row["epoch"])})
-        if row["deleted_at"] is None
-        else (row["revision"], {"type": "delete", "id": row["id"], "deleted_at": row["deleted_at"]})
-        for row in rows
-    ]
-    entries += [(row[0], {"type": "delete", "id": row[1], "deleted_at": row[2]}) for row in gone]
-    entries.sort(key=lambda entry: entry[0])
     body = {
-        "changes": [change for _, change in entries],
-        "next": str(entries[-1][0] if entries else since),
+        "changes": [
+            {"type": "upsert", "task": task_of(user, row), "etag": tag_of(row["revision"], row["epoch"])}
+            if row["deleted_at"] is None
+            else {"type": "delete", "id": row["id"], "deleted_at": row["deleted_at"]}
+            for row in rows
+        ],
+        "next": str(rows[-1]["revision"] if rows else since),
         "has_more": len(rows) == 1000,
     }
     await answer(send, 200, encode(body))
@@ -415,6 +417,7 @@ async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await receive()
         await connections.open()
         gc.freeze()
+        gc.set_threshold(10_000, 20, 20)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await connections.close()
