@@ -97,10 +97,12 @@ def create_app(settings: Settings | None = None) -> Litestar:
                 yield
             finally:
                 opening.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await opening
-                await pool.close()
-                await asyncio.to_thread(server.stop)
+                try:
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await opening
+                finally:
+                    await pool.close()
+                    await asyncio.to_thread(server.stop)
 
     async def trouble() -> str | None:
         if bring_up.trouble is not None:

@@ -189,12 +189,7 @@ class RequestTimeout(Problem):
     remedy = "Send the head of a request within 10 seconds and its body within 30."
 
 
-# ---- 409, 410, 412: the state is not what the client thinks
-
-
-class TaskExists(Problem):
-    status, code, title = 409, "task-exists", "A task with this id exists"
-    remedy = "Import with `existing=skip` or `existing=update`, or drop the id from the file."
+# ---- 410, 412: the state is not what the client thinks
 
 
 class ResyncRequired(Problem):

@@ -43,6 +43,8 @@ async def read_idempotency_key(
             route=f"{scope['method']} {scope['path_template']}",
             request=(
                 scope["path"].encode() + b"?" + scope["query_string"] + b"\n",
+                # With it a PUT creates. `If-Match` does not count: it may be newer when a request is repeated.
+                *sent_as(scope, b"if-none-match"),
                 await request.body() if body is None else body,
             ),
         )

@@ -33,13 +33,13 @@ async def read_csv_import(request: TaskRequest, raw: bytearray) -> list[TaskImpo
     reader = ImportReader(request.service.bodies, errors)
     turn_began = perf_counter()
     try:
-        for index, row in enumerate(csv_file.read_rows(raw)):
-            known = len(errors)
-            if row.problem is not None:
-                errors.append(row.problem.at("", "body", index))
-            elif not reader.read(row.document):
-                break
-            errors[known:] = [row.place(error) for error in errors[known:]]
+        for row in csv_file.read_rows(raw):
+            if row is not None:
+                known = len(errors)
+                goes_on = reader.read(row.document, row.problem)
+                errors[known:] = [row.place(error) for error in errors[known:]]
+                if not goes_on:
+                    break
             if perf_counter() - turn_began > TURN_SECONDS:
                 await asyncio.sleep(0)
                 turn_began = perf_counter()

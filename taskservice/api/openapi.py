@@ -85,6 +85,7 @@ HEADERS: Final[dict[str, Schema]] = {
         examples=['</api/tasks?sort=-created&limit=2&cursor=…>; rel="next"'],
     ),
     "X-Total-Count": _header("How many tasks the filters match.", pattern="^[0-9]+$", examples=["12"]),
+    "X-Trash": _header("Says that the trash is off: deleted tasks are gone for good.", pattern="^off"),
     "Location": _header("The address of the new task.", examples=["/api/tasks/01976b2e-0b3c-7c4e-9d57-1f2a3b4c5d6e"]),
     "Idempotency-Replayed": _header("This is the first answer, given again.", const="true"),
     "Content-Disposition": _header("A name for the file.", examples=['attachment; filename="tasks.json"']),

@@ -107,11 +107,6 @@ def _variable_of(error: BaseException) -> str:
     return str(getattr(error, _BLAMED, "DATABASE_URL"))
 
 
-def is_duplicate_key(error: BaseException) -> bool:
-    """A row with this key exists already, whoever's it is."""
-    return isinstance(_origin(error), asyncpg.UniqueViolationError)
-
-
 def describe(error: BaseException) -> str:
     """One line for the log, with what to do if the operator has to do something. Holds neither password nor SQL."""
     origin = _origin(error)

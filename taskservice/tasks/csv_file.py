@@ -10,12 +10,16 @@ import msgspec
 import uuid_utils
 from msgspec import Struct
 
+from taskservice import rules
 from taskservice.problems import FieldError
 from taskservice.tasks.schemas import Task
 from taskservice.tasks.validation import Invalid
 
 COLUMNS: Final = tuple(field for field in Task.__struct_fields__ if field not in {"user_id", "etag"})
 HEAD: Final = ",".join(COLUMNS).encode() + b"\r\n"
+
+ROW_MAX: Final = rules.BODY_MAX
+"""How many characters a row may have: as many as the body that creates a task has bytes."""
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """How a formula begins for a spreadsheet, with the full-width signs of Japanese keyboards."""
@@ -64,17 +68,42 @@ class Row(Struct, frozen=True):
         return msgspec.structs.replace(error, message=f"{where}: {error.message}")
 
 
-def read_rows(raw: bytes | bytearray) -> Iterator[Row]:
+class _Lines:
+    """The lines of a file, which stop where a row becomes too large: one row may have millions of cells."""
+
+    def __init__(self, text: io.TextIOBase) -> None:
+        self._text = text
+        self._number = 0
+        self.row_size = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(ROW_MAX + 1)
+        if not line:
+            raise StopIteration
+        self._number += 1
+        self.row_size += len(line)
+        if self.row_size > ROW_MAX:
+            raise Invalid("csv", f"line {self._number}: the row is larger than {ROW_MAX} characters", limit=ROW_MAX)
+        return line
+
+
+def read_rows(raw: bytes | bytearray) -> Iterator[Row | None]:
     """The rows of a file: with or without a byte order mark, separated by commas, semicolons or tabs, in any order of
     columns, with any line ends. An empty cell is an absent field. A row without an id is a new task.
+    None stands for an empty row.
 
     Raises `Invalid` for a file that does not begin with the names of columns, `UnicodeDecodeError` for other encodings.
     """
     # Decoded as it is read: as one text, 16 MiB with a single emoji take 64.
     text = io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8-sig", newline="")
-    lines = csv.reader(text, delimiter=_delimiter(raw), strict=True)
+    source = _Lines(text)
+    lines = csv.reader(source, delimiter=_delimiter(raw), strict=True)
     names = _names(lines)
     while True:
+        source.row_size = 0
         line = lines.line_num + 1
         try:
             cells = next(lines, None)
@@ -84,8 +113,8 @@ def read_rows(raw: bytes | bytearray) -> Iterator[Row]:
         if cells is None:
             return
         if not any(cells):
-            continue
-        if any(cells[len(names) :]):
+            yield None
+        elif any(cells[len(names) :]):
             yield Row(line, {}, Invalid("csv", f"has {len(cells)} cells under {len(names)} columns"))
         else:
             pairs = zip(names, cells, strict=False)

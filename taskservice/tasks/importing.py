@@ -43,13 +43,16 @@ class ImportReader:
         self._ids: set[uuid.UUID] = set()
         self._index = 0
 
-    def read(self, item: Any) -> bool:
-        """Whether the file may have another task after this one."""
+    def read(self, item: Any, problem: Invalid | None = None) -> bool:
+        """Read a task, or note the `problem` that stands in its place. Whether the file may have another one."""
         index = self._index
         if index == rules.IMPORT_MAX:
             self.refuse()
             return False
         self._index += 1
+        if problem is not None:
+            self._errors.append(problem.at("", "body", index))
+            return True
         task = self._bodies.read_import(item, self._errors, at=f"{index}.", index=index)
         if task is not None:
             if task.id in self._ids:

@@ -98,7 +98,7 @@ class TaskRepository(ReadingRepository[TaskModel]):
     async def erase(self, item_ids: Sequence[uuid.UUID]) -> int:
         """Remove tasks for good, from the list or the trash; how many of them were there."""
         store = await self._store()
-        edits = [Edit(id=item_id, from_trash=True) for item_id in item_ids]
+        edits = [Edit(id=item_id, from_trash=True) for item_id in dict.fromkeys(item_ids)]
         return len(await store.erase(self.owner, edits))
 
     async def purge(self, *, before: dt.datetime, limit: int) -> int:
@@ -169,6 +169,8 @@ class TaskRepository(ReadingRepository[TaskModel]):
             raise WriteRefused(f"{', '.join(sorted(foreign))}: written by the service alone; {self.instead}")
         values = {name: value for name, value in given.items() if name in names - _DUE}
         if given.keys() & _DUE:
+            if task not in self.session and "due_date" not in given:
+                raise WriteRefused("due_all_day: says how due_date is meant, so give both")
             # The two columns together are the one value that clients know.
             due = task.due_date
             values["due_date"] = due.astimezone(dt.UTC).date() if due is not None and task.due_all_day else due

@@ -8,7 +8,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, InternalServerException
 
-from taskservice.database.failures import classify, is_duplicate_key
+from taskservice.database.failures import classify
 from taskservice.problems import (
     BadRequest,
     BodyTooLarge,
@@ -17,7 +17,6 @@ from taskservice.problems import (
     MethodNotAllowed,
     NotFound,
     Problem,
-    TaskExists,
 )
 from taskservice.settings import Settings
 
@@ -36,9 +35,6 @@ def as_problem(error: Exception) -> Problem:
         # For the others, our own text says more than Litestar's.
         detail = error.detail if kind is BadRequest else None
         return kind(detail, headers=_with_head(error.headers or {}))
-    if is_duplicate_key(error):
-        # Clients may choose ids, and two requests at once may choose the same one.
-        return TaskExists()
     if isinstance(error, InternalServerException):
         # Litestar raises this when a client goes away while it sends its body. Nobody is left to read the answer.
         return BadRequest("The request did not arrive in full")

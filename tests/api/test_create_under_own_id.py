@@ -82,6 +82,12 @@ async def test_repeating_it_creates_one_task(alice: Caller) -> None:
     assert len(await alice.tasks()) == 1
 
 
+async def test_a_key_that_created_does_not_stand_for_a_replacement(alice: Caller) -> None:
+    wanted, once = str(uuid4()), {"Idempotency-Key": str(uuid4())}
+    await alice.put(f"/{wanted}", json={"title": "t"}, headers=NEW | once)
+    assert_problem(await alice.put(f"/{wanted}", json={"title": "t"}, headers=once), 422, "idempotency-key-reused")
+
+
 @pytest.mark.parametrize("with_key", [True, False])
 async def test_of_many_at_once_one_creates(alice: Caller, with_key: bool) -> None:
     wanted = str(uuid4())

@@ -67,6 +67,26 @@ async def test_no_body_holds_up_the_event_loop(service: Service, someone: Callab
     assert seconds[0] < HELD_MAX
 
 
+FILES: dict[str, bytes] = {
+    "empty rows": filled("title\n", "\n", rules.IMPORT_BODY_MAX, ""),
+    "rows with too many cells": filled("title\n", "a,b\n", rules.IMPORT_BODY_MAX, ""),
+    "one row with millions of cells": filled("title\n", ",", rules.IMPORT_BODY_MAX, ""),
+    "one row with millions of cells, over many lines": filled("title\n", ',,,"\n"', rules.IMPORT_BODY_MAX, ""),
+    "one column with a long name": filled("title,", "n", rules.IMPORT_BODY_MAX, ""),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+async def test_no_csv_file_holds_up_the_event_loop(service: Service, someone: Callable[[str], str], name: str) -> None:
+    alice = service.user(someone("alice"))
+    await alice.get()
+    async with held(service) as seconds:
+        headers = {"Content-Type": "text/csv"}
+        answer = await alice.post("/import", content=FILES[name], headers=headers, timeout=120)
+    assert answer.status_code == (200 if name == "empty rows" else 422), answer.text[:500]
+    assert seconds[0] < HELD_MAX
+
+
 @pytest.mark.parametrize("existing", ["skip", "update"])
 async def test_the_largest_import_does_not_hold_up_the_event_loop(
     services: Services, someone: Callable[[str], str], existing: str
@@ -107,6 +127,11 @@ def test_imports_take_little_memory_however_many_come(database_url: str, tmp_pat
         async def flood() -> set[int]:
             async with httpx.AsyncClient(base_url=service.url, timeout=120, trust_env=False) as http:
                 sent = [http.post("/api/tasks/import", content=one, headers=headers) for one in (body, elements) * 4]
+                sent += [
+                    http.post("/api/tasks/import", content=one, headers=headers | {"Content-Type": "text/csv"})
+                    for name, one in FILES.items()
+                    if name != "empty rows"
+                ]
                 return {answer.status_code for answer in await asyncio.gather(*sent)}
 
         assert asyncio.run(flood()) <= {422, 503}

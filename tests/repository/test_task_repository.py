@@ -241,11 +241,17 @@ async def test_delete_where_takes_what_the_filters_match(home: Household) -> Non
     assert await home.bob.count() == 2
 
 
+async def test_how_a_due_date_is_meant_goes_with_the_date(home: Household) -> None:
+    one = await home.alice.get_one(title="one")
+    with pytest.raises(WriteRefused, match="give both"):
+        await home.alice.update(task_of(id=one.id, due_all_day=True))
+
+
 async def test_erase_leaves_a_tombstone_with_the_next_number_for_each(home: Household) -> None:
     one = await home.alice.get_one(title="one")
     [deleted] = await home.trash.get_many()
     before = await home.counter()
-    assert await home.alice.erase([one.id, deleted.id, uuid.uuid4()]) == 2
+    assert await home.alice.erase([one.id, deleted.id, one.id, uuid.uuid4()]) == 2
     assert await home.deletions() == [(one.id, before + 1), (deleted.id, before + 2)]
     assert await home.trash.count() == 0
 

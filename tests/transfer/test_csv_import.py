@@ -133,3 +133,8 @@ async def test_a_file_has_at_most_ten_thousand_tasks(alice: Caller) -> None:
 async def test_a_media_type_of_another_kind_is_refused(alice: Caller) -> None:
     answer = await alice.post("/import", content=b"title\n", headers={"Content-Type": "text/plain"})
     assert_problem(answer, 415, "unsupported-media-type")
+
+
+async def test_errors_after_a_row_that_is_none_name_their_own_row(alice: Caller) -> None:
+    errors = await refused(alice, "title,priority\na,low,x\nb,urgent\n")
+    assert [(error["index"], error["field"]) for error in errors] == [(0, ""), (1, "1.priority")]

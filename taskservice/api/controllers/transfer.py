@@ -12,7 +12,6 @@ from taskservice.api.json_body import JSON, check_media_type
 from taskservice.api.parameters import IdempotencyKeyHeader
 from taskservice.api.request import TaskRequest
 from taskservice.api.responses import Answer, Download
-from taskservice.problems import TaskExists
 from taskservice.tasks.export import EVENTS, FORMATS, export
 from taskservice.tasks.importing import Existing, Imported, import_tasks
 from taskservice.tasks.schemas import TaskImport
@@ -77,7 +76,6 @@ class TransferController(Controller):
         operation_class=described(
             *BODY,
             *RETRIED,
-            TaskExists,
             query=("existing", "dry_run"),
             headers={200: ("Idempotency-Replayed?",)},
             body=Body(

@@ -27,7 +27,7 @@ class TrashController(Controller):
         "/trash",
         summary="List the trash",
         response_description="The deleted tasks.",
-        operation_class=described(query=("limit", "cursor"), headers={200: ("Link?",)}, example=[TRASHED]),
+        operation_class=described(query=("limit", "cursor"), headers={200: ("Link?", "X-Trash?")}, example=[TRASHED]),
     )
     async def list_trash(self, request: TaskRequest) -> Answer[list[TrashedTask]]:
         """Deleted tasks that can be restored, newest first, each with the moment from which it may be removed for
