@@ -131,7 +131,7 @@ def csv_rows(data: bytes) -> None:
         rows = list(csv_file.read_rows(data))
     except (Invalid, UnicodeDecodeError):
         return
-    msgspec.json.encode([row.document for row in rows])
+    msgspec.json.encode([row.document for row in rows if row is not None])
 
 
 def finished(work: Coroutine[Any, Any, T]) -> T:

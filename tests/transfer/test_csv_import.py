@@ -61,6 +61,7 @@ def test_no_text_changes_on_its_way_through_a_spreadsheet(text: str) -> None:
     csv.writer(written).writerow(["title"])
     csv.writer(written).writerow([csv_file._written(text)])
     [row] = csv_file.read_rows(written.getvalue().encode())
+    assert row is not None
     assert row.document["title"] == text
 
 
