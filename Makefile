@@ -4,17 +4,20 @@ BIN := .venv/bin
 READY := .venv/.ready
 PARALLEL := --numprocesses=logical --dist=worksteal
 
-.PHONY: help run test check lint format docs docs-fresh openapi bench fuzz lock clean
+.PHONY: help run test test-partitions check lint format docs docs-fresh openapi bench fuzz lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
 
 run: $(READY) ## Start the API on port 8000, with an embedded PostgreSQL unless DATABASE_URL is set
 	@$(BIN)/litestar run $(ARGS)
 
 test: $(READY) ## Run every test
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+test-partitions: $(READY) ## Run what drives the database once more, on tables that are partitioned by user
+	@$(BIN)/python -m pytest $(PARALLEL) --partitions tests/api $(ARGS)
 
 check: lint ## Check style, types and what the quick tests cover, after every change
 	@$(BIN)/python -m pytest --quiet $(PARALLEL) -m "not slow and not timing and not browser" $(ARGS)

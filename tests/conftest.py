@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.support.partitions import partition
 from tests.support.postgres import ThrowawayPostgres
 from tests.support.services import SURFACES, Caller, Service, Services, SurfaceName
 from tests.support.stage import Stage
@@ -24,6 +25,7 @@ Wired = tuple[Service, Wire]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--conformance", action="store_true", help="write docs/conformance.md from what the tests came to")
+    parser.addoption("--partitions", action="store_true", help="run on a schema that is partitioned by user")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -54,11 +56,15 @@ def postgres(stage: Stage) -> Iterator[ThrowawayPostgres]:
 
 
 @pytest.fixture(scope="session")
-def migrated_template(stage: Stage, postgres: ThrowawayPostgres, tmp_path_factory: pytest.TempPathFactory) -> str:
+def migrated_template(
+    stage: Stage, postgres: ThrowawayPostgres, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> str:
     """The name of a database that the service itself has migrated; others are copies of it."""
     url = postgres.create_database()
     services = Services(stage, postgres, "template1", tmp_path_factory.mktemp("data"))
     services.start(database_url=url).stop()
+    if pytestconfig.getoption("partitions"):
+        stage.run(partition(url))
     return postgres.name_of(url)
 
 

@@ -26,7 +26,12 @@ class KillablePostgres:
 
     @property
     def socket(self) -> Path:
-        return Path(unquote(parse_qs(urlsplit(self._server.url()).query)["host"][0])) / ".s.PGSQL.5432"
+        return Path(unquote(parse_qs(urlsplit(self.url).query)["host"][0])) / ".s.PGSQL.5432"
+
+    @property
+    def url(self) -> str:
+        """Of the service's database."""
+        return self._server.url()
 
     def postmaster(self) -> psutil.Process:
         return psutil.Process(int((self._server.cluster / "postmaster.pid").read_text().split()[0]))

@@ -11,19 +11,19 @@ DIALECT: Final = asyncpg.dialect()  # type: ignore[no-untyped-call]
 class Statement:
     """One statement. Build it at import or behind a cache; `args` puts named values in the order of the SQL."""
 
-    __slots__ = ("_fixed", "_names", "sql")
+    __slots__ = ("_fixed", "names", "sql")
 
     def __init__(self, clause: ClauseElement) -> None:
         compiled: Any = clause.compile(dialect=DIALECT)
         self.sql: Final[str] = compiled.string
-        self._names: tuple[str, ...] = tuple(compiled.positiontup or ())
+        self.names: Final[tuple[str, ...]] = tuple(compiled.positiontup or ())
         self._fixed: dict[str, Any] = {
             name: value
             for name, value in compiled.params.items()
-            if name in self._names and not compiled.binds[name].required
+            if name in self.names and not compiled.binds[name].required
         }
 
     def args(self, **values: Any) -> list[Any]:
         if self._fixed:
             values = self._fixed | values
-        return [values[name] for name in self._names]
+        return [values[name] for name in self.names]

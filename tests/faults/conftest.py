@@ -8,6 +8,7 @@ from bench.reliability.database import KillablePostgres, running_postgres, url_t
 from bench.reliability.program import Program, running_program
 from bench.reliability.wire import Wire
 from tests.support import needs
+from tests.support.partitions import partition
 
 QUICK_DEADLINE = 1.0
 
@@ -19,8 +20,12 @@ def pgbouncer() -> str:
 
 
 @pytest.fixture(scope="module")
-async def postgres() -> AsyncIterator[KillablePostgres]:
+async def postgres(pytestconfig: pytest.Config) -> AsyncIterator[KillablePostgres]:
     async with running_postgres() as postgres:
+        if pytestconfig.getoption("partitions"):
+            async with running_program(database_url=postgres.url):
+                pass  # It migrates.
+            await partition(postgres.url)
         yield postgres
 
 
