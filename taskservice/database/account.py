@@ -1,10 +1,10 @@
 """Chooses the account that the embedded PostgreSQL runs as, and starts programs under it.
 
-It is the account of the service, except under root, as which PostgreSQL refuses to run. Then it is the owner of the
-data directory. If that is root too, it is a user id that nobody else has: a process with the same user id could read
-and write the server's files through `/proc`. Directories above the data or the programs may be closed to that account
-(`/root` is 0700), so root enters the data directory before it gives up its rights, and copies the programs. No
-directory changes its permissions.
+Normally this is the account of the service. PostgreSQL refuses to run as root, so under root it is the owner of the
+data directory. If root owns that too, it is an unused user id: a process with the same user id could read and write
+the server's files through `/proc`. That account may not be able to enter directories above the data or the programs
+(`/root` is 0700), so root enters the data directory before it gives up its rights, and copies the programs. The
+permissions of directories stay as they are.
 """
 
 import contextlib
@@ -27,12 +27,12 @@ COPIES_FOR_ROOT = Path("/var/lib/taskservice")
 UNUSED_IDS: Final = (range(1_900_000_000, 1_900_100_000), range(64_000, 65_000))
 """User ids that no system gives to users; the second range is for containers with few ids."""
 IDLE_ACCOUNTS: Final = frozenset({"games", "news", "uucp", "lp", "irc"})
-"""Named accounts under which hardly anything runs today."""
+"""Named accounts that few programs run under."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """A user id and its group. What it cannot do raises OSError with a sentence."""
+    """A user id and its group. Methods that fail raise `OSError` with a message for the operator."""
 
     uid: int
     gid: int
@@ -46,12 +46,12 @@ class Account:
 
     @property
     def is_another(self) -> bool:
-        """Whether this process, which is root then, has to become that user."""
+        """Whether this process runs as root and has to become that user."""
         return self.uid != os.geteuid()
 
     @classmethod
     def for_data_in(cls, directory: Path, cluster: Path) -> "Account":
-        """This user; for root the owner of the data, or a new id if that is root or nobody in particular."""
+        """This user; for root the owner of the data, or an unused id if that owner is root or `nobody`."""
         if os.geteuid() != 0:
             return cls(os.geteuid(), os.getegid())
         exists = cluster.exists()
@@ -89,7 +89,7 @@ class Account:
         )
 
     def sees_as(self, directory: Path) -> str:
-        """How to name the directory to a program that runs in it."""
+        """The path of the directory for a program that runs in it."""
         return "/proc/self/cwd" if self.is_another and sys.platform == "linux" else str(directory)
 
     def own(self, path: Path) -> None:
@@ -117,7 +117,7 @@ class Account:
                     shutil.copytree(part, unfinished / part.name, ignore=ignored)
                 for directory in (COPIES_FOR_ROOT, unfinished):
                     directory.chmod(0o755)  # whatever the umask
-                with contextlib.suppress(OSError):  # another process was quicker
+                with contextlib.suppress(OSError):  # another process was faster
                     unfinished.rename(copy)
         return copy / binaries.relative_to(package.parent)
 

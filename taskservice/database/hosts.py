@@ -1,6 +1,6 @@
 """Connects to the one of several hosts that takes writes, also while another one is frozen.
 
-asyncpg tries hosts one after the other under one time limit, so a frozen first host hides the others for ever.
+asyncpg tries hosts one after the other under one time limit, so with a frozen first host it never reaches the others.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ Soon afterwards there is a new attempt, which sees whether that one has become t
 
 
 class NoHostTakesWrites(ConnectionError):
-    """Every host is away or read-only."""
+    """Every host is unreachable or read-only."""
 
 
 async def connect_to_any(attempts: Mapping[str, Callable[[], Awaitable[Connection]]]) -> Connection:
@@ -53,7 +53,7 @@ async def connect_to_any(attempts: Mapping[str, Callable[[], Awaitable[Connectio
 
 
 def _reason(refusals: Mapping[str, Exception]) -> Exception:
-    """What somebody has to change, such as a wrong password, comes before what passes by itself."""
+    """A failure that the operator has to mend, such as a wrong password, comes before one that passes by itself."""
     for error in refusals.values():
         if classify(error, connecting=True) is Failure.MISCONFIGURED:
             return error

@@ -23,7 +23,7 @@ ATTEMPTS: Final = 3
 
 
 def margin(deadline: float) -> float:
-    """The part of the deadline that is kept for hearing how a write ended."""
+    """The part of the deadline that is reserved for the answer to a write."""
     return min(0.5, deadline / 5)
 
 
@@ -86,7 +86,7 @@ class Pool:
 
     @property
     def waiting(self) -> int:
-        """How many wait for a connection, or for their turn to write."""
+        """How many requests wait for a connection, or for their turn to write."""
         return self._connections.waiting + self._turns.waiting
 
     async def fetch(
@@ -107,7 +107,7 @@ class Pool:
                             rows: list[Record] = await connection.fetch(sql, *args, timeout=left(until))
                             self.answered_at = perf_counter()
                             return rows
-                        # This write has waited for so long that the server's limit would end after the deadline, or
+                        # This write has waited so long that the server's limit would end after the deadline, or
                         # the server has no limit for it. In a transaction it cannot take effect without its COMMIT.
                         await connection.execute(self._beginning(), timeout=left(until))
                         async with self._committing(connection, until) as transaction:
@@ -200,7 +200,7 @@ class Pool:
 
     async def take_turn(self, writer: str, until: float) -> None:
         try:
-            # As for a connection: who gets a turn at the last moment can do nothing with it.
+            # As for a connection: a request that gets a turn at the last moment cannot use it.
             await self._turns.take(writer, left(until) / 2)
         except TimeoutError:
             self._connections.count("turn_timeout")
@@ -265,7 +265,7 @@ class Transaction:
     async def fetch(
         self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
     ) -> list[Record]:
-        """As the pool's. What is said about repeating and turns counts for the transaction as a whole."""
+        """As the pool's method. Repeating and turns apply to the transaction as a whole."""
         rows: list[Record] = await self._connection.fetch(sql, *args, timeout=left(self._until))
         return rows
 
@@ -276,7 +276,7 @@ class Transaction:
         return rows[0] if rows else None
 
     async def commit(self, seconds: float) -> None:
-        """Not with less than `seconds` left: nobody would hear whether it took effect."""
+        """Refuse with less than `seconds` left: no time would remain to hear whether it took effect."""
         remaining = left(self._until)
         if remaining < seconds:
             raise TimeoutError("too late to commit")
@@ -306,7 +306,7 @@ class LentConnection:
         return self._connection is None or self._connection.is_closed()
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 (asyncpg's own)
-        """SQLAlchemy gives a timeout when it gives the connection up, and none when the work has ended well."""
+        """SQLAlchemy passes a timeout when it abandons the connection, and none when the work has succeeded."""
         self._give_back(None if timeout is None else TimeoutError())
 
     def terminate(self) -> None:

@@ -33,7 +33,7 @@ def binaries_of(version: int) -> Path:
 
 
 def clean_environment() -> dict[str, str]:
-    """Nothing of the caller's locale, time zone or PG* variables; macOS needs a valid locale to be named."""
+    """Leaves out the caller's locale, time zone and PG* variables, and names a valid locale, which macOS needs."""
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     return {**kept, "LC_ALL": "C"}
 

@@ -1,7 +1,7 @@
 """Says whether the database answers, from what requests have seen; asks it only when they have seen nothing.
 
-So a probe costs no query while there are requests, and an idle service lets a database sleep that its provider
-suspends when no query comes.
+So a probe costs no query while there are requests, and an idle service does not wake a database that its provider
+suspends.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ async def answers(pool: Pool, *, sleeps: bool) -> bool:
         is_idle = pool.in_use == 0 and pool.waiting == 0
         if is_idle and sleeps:
             return True
-        # When a server goes away its connections close, and that is seen without a query.
+        # When a server ends, its connections close, which shows without a query.
         if pool.is_connected and age < (IDLE_PROOF_SECONDS if is_idle else PROOF_SECONDS):
             return True
     try:

@@ -1,4 +1,4 @@
-"""Getting through to a database that is away, as soon as it is back."""
+"""Connects to an unavailable database as soon as it is back."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,7 @@ Connection = Any
 """An `asyncpg.Connection`; the library ships no types."""
 
 Connect = Callable[[float], Awaitable[Connection]]
-"""Opens a connection within so many seconds."""
+"""Opens a connection within a number of seconds."""
 
 CONNECT_SECONDS: Final = 10.0
 """A Neon database that sleeps needs some seconds to wake up."""
@@ -18,17 +18,17 @@ ATTEMPTS_AT_ONCE: Final = 8
 
 
 async def reach(connect: Connect, failed: Callable[[Exception], None]) -> Connection:
-    """Try until there is a connection; `failed` hears of each attempt that came to nothing.
+    """Try until there is a connection; calls `failed` with the error of each failed attempt.
 
-    A new attempt begins every half second, also while earlier ones hang: one that began while packets were lost may
-    hang long after they get through again, and one to a database that wakes up has to be waited for.
+    A new attempt begins every half second, also while earlier ones hang: an attempt that began while packets were lost
+    may hang long after the network works again, and an attempt to a database that wakes up takes its time.
     """
     first: asyncio.Future[Connection] = asyncio.get_running_loop().create_future()
 
     async def attempt() -> None:
         try:
             connection = await connect(CONNECT_SECONDS)
-        except Exception as error:  # noqa: BLE001 (whatever it was, it is passed on and tried again)
+        except Exception as error:  # noqa: BLE001 (every error is passed on, and the attempt repeated)
             failed(error)
         else:
             if first.done():

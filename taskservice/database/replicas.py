@@ -1,4 +1,4 @@
-"""Read replicas: which of them may be asked, and when one that was left out is asked again."""
+"""Chooses the read replica for a request, and decides when to use one again that was left out."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from taskservice.settings import Settings
 PATIENCE_SECONDS: Final = 1.0
 """How long a request waits for a replica before it asks the primary."""
 MISSES: Final = 16
-"""After so many answers in a row that were not those of the primary, a replica is left out."""
+"""After this many answers in a row that differ from the primary's, a replica is left out."""
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 10.0
 
@@ -49,10 +49,10 @@ class Replica:
         self._pause = FIRST_PAUSE
 
     def disagreed(self) -> None:
-        """Its answer was not the primary's. That is usual for whoever has just written, and says something in rows."""
+        """Its answer was not the primary's. That is usual right after a write; only many in a row mean that it lags."""
         self._misses += 1
         if self._misses >= MISSES:
-            self._misses = MISSES - 1  # on its return it has one try
+            self._misses = MISSES - 1  # after its return the first such answer leaves it out again
             self.leave_out("it is behind the primary")
 
     def leave_out(self, reason: str) -> None:
@@ -64,7 +64,7 @@ class Replica:
                 self._said = reason
 
     async def watch(self) -> None:
-        """Let it take part as soon as it answers. No request waits for one that was left out."""
+        """Use it as soon as it answers. No request waits for a replica that was left out."""
         while True:
             self._left_out.clear()
             if await self._answers():
@@ -109,7 +109,7 @@ def _requests(replica: Replica) -> int:
 
 
 def replicas_of(settings: Settings, server: DatabaseServer) -> Replicas:
-    """Those that the settings name, each with a pool as large as the primary's."""
+    """The replicas that the settings name, each with a pool as large as the primary's."""
     session = server.session(PATIENCE_SECONDS)
     return Replicas(
         [

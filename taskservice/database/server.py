@@ -68,7 +68,7 @@ class DatabaseServer:
 
     @property
     def description(self) -> str:
-        """For people; never the password."""
+        """For messages; without the password."""
         if self._given is None:
             return f"embedded PostgreSQL in {self._settings.data_dir / 'postgresql'}"
         kind = ", through a transaction-mode pooler" if self._given.pooled else ""
@@ -81,7 +81,7 @@ class DatabaseServer:
         return read_database_url(self._embedded_server().ensure_running())
 
     def stop(self) -> None:
-        """Leave the embedded server, which ends when nobody else uses it. Blocking."""
+        """Stop using the embedded server, which ends when no other process uses it. Blocking."""
         if self._embedded is not None:
             self._embedded.stop()
 
@@ -96,7 +96,7 @@ class DatabaseServer:
         except OSError:
             if self._given is not None:
                 raise
-            # It was never started, or somebody killed it: both are mended by starting it.
+            # It was never started, or was killed: in both cases start it.
             async with self._starting:
                 with contextlib.suppress(OSError):
                     return await self._open(self._embedded_target(), timeout)
@@ -104,9 +104,9 @@ class DatabaseServer:
             return await self._open(target, timeout)
 
     async def is_behind_unknown_pooler(self, connection: Any) -> bool:
-        """A pooler that passes no session settings on may mix up prepared statements, too: rows of other statements.
+        """Whether a pooler drops session settings. It may then also mix up prepared statements and return wrong rows.
 
-        When it says so, `connection` must not be used for anything more; new ones take the pooler into account.
+        If so, do not use `connection` any more; new connections take the pooler into account.
         """
         if not self._may_turn_out_pooled:
             return False
@@ -131,11 +131,11 @@ class DatabaseServer:
         return self._given
 
     def session(self, deadline: float | None = None) -> dict[str, str]:
-        """Server settings that end on the server what nobody waits for any more."""
+        """Server settings that end abandoned statements and transactions on the server."""
         return {
             **self._time_limits(deadline or self._settings.database_deadline),
             "timezone": "UTC",
-            # In `public` stands the users table of Better Auth.
+            # Better Auth's users table is in `public`.
             **({"search_path": f'"{self.schema}", public'} if self.schema else {}),
         }
 

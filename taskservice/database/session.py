@@ -1,4 +1,4 @@
-"""Sessions of SQLAlchemy on the pool's connections, for whatever is no request: commands and maintenance."""
+"""SQLAlchemy sessions on the pool's connections, for commands and maintenance."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -23,13 +23,13 @@ AnySession = AsyncSession | async_scoped_session[AsyncSession]
 
 
 class FlushRefused(Exception):
-    """A session was about to write entities by itself."""
+    """A session was about to flush changed entities."""
 
 
 class CountedSession(Session):
-    """Reads entities and runs statements, and never writes an entity because it was changed.
+    """Reads entities and runs statements, and refuses to flush changed entities.
 
-    Such a write would skip the user's change counter, and with it every tag and every reader of the change feed.
+    A flush would skip the user's change counter: tags would not change, and readers of the change feed would miss it.
     """
 
 

@@ -1,6 +1,6 @@
-"""What every table has in common, and where migrations and checks of the schema find all of them.
+"""The base class of all tables, and the metadata in which migrations and schema checks find them.
 
-The rooms above define the tables; whoever starts the application has imported them.
+The packages above define the tables; starting the application imports them.
 """
 
 from typing import ClassVar

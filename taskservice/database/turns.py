@@ -1,7 +1,7 @@
 """Lets the writers of one user take turns in the process, before they take a connection.
 
-PostgreSQL makes them wait for each other anyway: each write locks the user's row. Who waits there holds a connection;
-who waits here holds nothing, so one user's queue costs other users nothing.
+PostgreSQL makes them wait for each other anyway: each write locks the user's row. A write that waits there holds a
+connection; one that waits here holds none, so one user's queue takes no connections from other users.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class Turns:
 
 
 class _Queue:
-    """Those who write one user's tasks or wait to."""
+    """The requests that write one user's tasks or wait to."""
 
     __slots__ = ("members", "turn")
 

@@ -1,4 +1,4 @@
-"""Runs migrations: each in a transaction, one starter at a time, never waiting long for a lock that requests hold."""
+"""Runs migrations: each in a transaction, one process at a time, never waiting long for a lock that requests hold."""
 
 import asyncio
 import time
@@ -12,10 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from taskservice.database.tables import Table
 
 LOCK_KEY = 7_305_120_118
-"""Any number, as long as every starter of this service takes the same."""
+"""An arbitrary number, the same in every process of this service."""
 
 WAIT_SECONDS = 60
-"""How long a starter waits for another one."""
+"""How long a process waits for another one that migrates."""
 
 config: Any = context.config
 
@@ -46,10 +46,10 @@ def run(connection: Connection) -> None:
 
 
 def _wait_for_other_starters(connection: Connection) -> None:
-    """Take the lock of the session: the migrations are several transactions.
+    """Take a lock of the session, because the migrations are several transactions.
 
-    It is asked for again and again, because a transaction that waits for it would hold up an index that another starter
-    builds concurrently, for ever.
+    Polls for it: a transaction that waits for the lock would block an index that another process builds
+    concurrently, and neither would ever end.
     """
     deadline = time.monotonic() + WAIT_SECONDS
     while not connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK_KEY}).scalar():
@@ -60,7 +60,7 @@ def _wait_for_other_starters(connection: Connection) -> None:
 
 
 def _is_ours(_object: Any, name: str | None, kind: str, reflected: bool, _compare_to: Any) -> bool:
-    """Better Auth's tables may live in the same database; they are none of our business."""
+    """Leave out tables of other applications, such as Better Auth's in the same database."""
     return not (kind == "table" and reflected and name not in Table.metadata.tables)
 
 

@@ -57,7 +57,7 @@ def briefly(statement: str, **values: Any) -> Any:
 
 
 def in_the_background(statement: str) -> None:
-    """Run a statement that takes long and holds nobody up."""
+    """Run a statement that takes long and blocks no request."""
     if not context.is_offline_mode():
         connection = op.get_bind()
         connection.execute(text("SET lock_timeout = 0"))
