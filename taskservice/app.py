@@ -42,7 +42,7 @@ from taskservice.web.paths import PathNames
 from taskservice.web.problem_documents import problem_response
 
 FIRST_WAIT_SECONDS: Final = 3.0
-"""How long a start waits for the database. After that it serves what needs none, and the rest as soon as it can."""
+"""How long a start waits for the database. After that the service starts, and answers 503 until it is available."""
 
 
 class Application(Litestar):
@@ -66,7 +66,7 @@ class Application(Litestar):
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
-    """The application. Starts nothing and reaches nothing before its lifespan begins."""
+    """Creates the application. Starts nothing and opens no connection before its lifespan begins."""
     try:
         settings = settings or load_settings()
         server = DatabaseServer(settings)

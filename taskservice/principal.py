@@ -1,4 +1,4 @@
-"""Who makes a request. Tokens are read into it (`auth/`), and it owns the tasks (`tasks/`)."""
+"""The user of a request. `auth/` makes it from a token; `tasks/` knows it as the owner of tasks."""
 
 from msgspec import Struct
 

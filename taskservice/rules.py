@@ -1,4 +1,4 @@
-"""The task's rules, said once: validation, CHECK constraints and the API description follow from here."""
+"""The task's rules, defined once: validation, CHECK constraints and the API description use them."""
 
 from typing import Final, Literal, get_args
 
@@ -16,7 +16,7 @@ DEFAULT_PRIORITY: Final = "medium"
 TITLE_MAX: Final = 200
 GENERATED_TITLE_MAX: Final = 60
 GENERATED_TITLE_MIN: Final = 30
-"""A longer word at the end is cut within, rather than leave less."""
+"""The least that remains of a cut title; where a long word would leave less, the word is cut."""
 UNTITLED: Final = "Untitled task"
 DESCRIPTION_MAX: Final = 1000
 DESCRIPTION_CEILING: Final = 10_000
@@ -35,11 +35,11 @@ IMPORT_BODY_MAX: Final = 16 * 1024 * 1024
 IDEMPOTENCY_KEY_MAX: Final = 255
 IDEMPOTENCY_HOURS: Final = 24
 TOMBSTONE_DAYS: Final = 90
-"""How long a permanent deletion is still told to readers of the change feed."""
+"""How long the change feed reports a permanent deletion."""
 
 
 def title_from(description: str | None) -> str:
-    """The title of a task that came without one: the description's first line, cut at a word."""
+    """The title of a task that was sent without one: the description's first line, cut at a word."""
     line = next((line.strip() for line in (description or "").splitlines() if line.strip()), "")
     if len(line) <= GENERATED_TITLE_MAX:
         return line or UNTITLED

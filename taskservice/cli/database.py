@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class DatabaseGroup(Group):
-    """Is filled when it is used: advanced-alchemy's commands load Alembic, 8 MB that `run` has no use for."""
+    """Loads its commands when it is used: advanced-alchemy's load Alembic, 8 MB that `run` does not need."""
 
     def list_commands(self, ctx: Context) -> list[str]:
         self._load()

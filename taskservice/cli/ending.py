@@ -1,4 +1,4 @@
-"""How a command ends when it cannot do what it was asked for: one readable line for each problem, exit code 2."""
+"""Ends a command that fails: one readable line for each problem, exit code 2."""
 
 import sys
 from typing import NoReturn

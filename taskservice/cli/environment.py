@@ -1,4 +1,4 @@
-"""Gives `.env` and `litestar.toml` of this directory their meaning before Litestar looks for its app."""
+"""Applies `.env` and `litestar.toml` of this directory before Litestar looks for its app."""
 
 import contextlib
 import importlib
@@ -18,11 +18,11 @@ def prepare_environment() -> None:
     """Set the variables that Litestar reads. The environment wins over `.env`, and that over `litestar.toml`."""
     for name in [name for name, value in os.environ.items() if name.startswith("LITESTAR_") and not value.strip()]:
         del os.environ[name]  # to Litestar it would be set
-    # What is wrong with either file, the settings say.
+    # `load_settings` reports what is wrong with either file.
     with contextlib.suppress(ValueError):
         for name, value in read_dotenv(Path()).items():
             _set_default(name, value)
-    # What most platforms set. It counts where LITESTAR_PORT is not given, and wins over litestar.toml.
+    # Most platforms set PORT. It counts where LITESTAR_PORT is not set, and wins over litestar.toml.
     if os.environ.get("PORT", "").strip():
         _set_default("LITESTAR_PORT", os.environ["PORT"])
     server: Any = {}

@@ -1,4 +1,4 @@
-"""`litestar erase`: the tasks of a user who wants to be forgotten."""
+"""`litestar erase`: removes all tasks of a user for good."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What `litestar doctor` looks at: settings, database, schema and keys; what is wrong and what to do about it."""
+"""The checks of `litestar doctor`: settings, database, schema and keys; what is wrong and what to do about it."""
 
 import asyncio
 import os
@@ -79,7 +79,7 @@ async def _database(settings: Settings, server: DatabaseServer) -> AsyncIterator
     except EmbeddedPostgresError as error:
         yield Finding(False, "database", str(error))
         return
-    except Exception as error:  # noqa: BLE001 (whatever it is, it is what the doctor is asked about)
+    except Exception as error:  # noqa: BLE001 (every error is a finding of the report)
         yield _unreachable("database", server.description, error)
         return
     try:
@@ -91,7 +91,7 @@ async def _database(settings: Settings, server: DatabaseServer) -> AsyncIterator
             yield await _users_table(settings, connection)
         for target in settings.database_replicas:
             yield await _replica(target, connection)
-    except Exception as error:  # noqa: BLE001 (here, too)
+    except Exception as error:  # noqa: BLE001 (as above)
         yield Finding(False, "database", describe(error), "does its user own the tables of this service?")
     finally:
         await connection.close()

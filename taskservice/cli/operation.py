@@ -1,4 +1,4 @@
-"""What the commands share that work on the database: settings, a pool, readable failures and counts."""
+"""Shared by the commands that work on the database: settings, a pool, readable failures and counts."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from taskservice.tasks.maintenance import NoSuchUser, UsersTableEmpty
 Result = TypeVar("Result")
 
 CONNECTIONS: Final = 2
-"""A command works on one thing after the other."""
+"""A command runs its statements one after the other."""
 
 
 def settings_or_give_up() -> Settings:
@@ -29,7 +29,7 @@ def settings_or_give_up() -> Settings:
 
 
 def run_or_give_up(what: str, work: Coroutine[Any, Any, Result]) -> Result:
-    """What the work gives. If it fails, one line says that it could not be done, and why."""
+    """The result of the work. If it fails, the command ends with one line that says what could not be done, and why."""
     try:
         return asyncio.run(work)
     except (UsersTableEmpty, UsersTableError) as error:
@@ -37,7 +37,7 @@ def run_or_give_up(what: str, work: Coroutine[Any, Any, Result]) -> Result:
     except NoSuchUser as error:
         give_up(f'there is nothing of a user "{error}": the id is the `sub` of the token, letter by letter')
     except BrokenPipeError:
-        raise  # who read our output has gone, which Click ends in silence
+        raise  # the reader of our output has ended: Click exits without a message
     except Exception as error:  # noqa: BLE001 (one line serves an operator better than a traceback)
         cause = error.__cause__ if isinstance(error, Problem) and error.__cause__ is not None else error
         give_up(f"{what}: {describe(cause)}; `{litestar()} doctor` says more")
@@ -48,7 +48,7 @@ async def pool_of(settings: Settings) -> AsyncIterator[Pool]:
     """A pool on the database, which is started if it is the embedded one."""
     server = DatabaseServer(settings)
     try:
-        # A pool waits for a database that is away. An operator wants to hear at once what is wrong with it.
+        # A pool waits for an unavailable database. An operator wants to know at once what is wrong with it.
         await (await server.connect()).close()
         pool = Pool(
             server.connect,

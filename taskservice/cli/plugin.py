@@ -1,4 +1,4 @@
-"""Joins the commands that need the application to `litestar`, and replaces those of Litestar that mislead here."""
+"""Adds the commands that need the application to `litestar`, and replaces or removes misleading ones of Litestar."""
 
 from advanced_alchemy.config.asyncio import SQLAlchemyAsyncConfig
 from click import Group

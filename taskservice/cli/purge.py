@@ -1,4 +1,4 @@
-"""`litestar purge`: what is past its time goes for good."""
+"""`litestar purge`: removes expired trash, tombstones and idempotency keys for good."""
 
 import datetime as dt
 from typing import TYPE_CHECKING

@@ -157,7 +157,7 @@ class EmbeddedPostgres:
         return descriptor
 
     def _give_to_owner_of_data(self, path: Path | int) -> None:
-        """Keep the files the user's own: after one `sudo litestar run` they must still be able to start without it."""
+        """Give a file to the owner of the data, who may start the service without `sudo` after one run with it."""
         if os.geteuid() == 0:
             owner = self.data_dir.stat()
             os.chown(path, owner.st_uid, owner.st_gid)

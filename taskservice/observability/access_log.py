@@ -1,7 +1,7 @@
 """The middleware that gives each request an id and writes its line in the log.
 
-It stands outside the router, CORS and the handling of exceptions, so that it sees 404, 405 and preflights, too.
-Whatever is inside finds the id in `scope["state"]["request_id"]`.
+It runs outside the router, CORS and the handling of exceptions, so that it sees 404, 405 and preflights, too.
+The code inside finds the id in `scope["state"]["request_id"]`.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,11 +28,11 @@ QUIET_ROUTES: Final = frozenset({"/health", "/health/live", "/health/ready", "/m
 """Asked every few seconds by machines: logged at `debug`, unless they fail."""
 PATH_MAX: Final = 512
 ABORTED: Final = 499
-"""Logged, never sent: the client left before it had the whole answer (nginx's number for it)."""
+"""Logged, never sent: the client left before it had the whole answer (nginx uses this number)."""
 
 
 class RequestLog:
-    """Names the request, answers with the name, and logs how it ended."""
+    """Gives the request an id, adds it to the answer, and logs how the request ended."""
 
     def __init__(self, app: ASGIApp, log: Log, *, observe: Observe | None = None) -> None:
         self._app = app
@@ -74,7 +74,7 @@ class RequestLog:
                 return
             request.cause, crashed = error, True
             if status:
-                raise  # the server breaks the connection off, so that the answer does not look complete
+                raise  # the server closes the connection, so that the answer does not look complete
             await _send_internal_error(scope, request.request_id, send_with_id)
         finally:
             spent_on_database.reset(in_context)
@@ -109,7 +109,7 @@ class RequestLog:
         )
         if failed and request.cause is not None:
             line.error = list(causes(request.cause))
-            # An outage has one cause and many requests: where in the code they met it says nothing new.
+            # An outage fails many requests for one reason: where in the code each one failed adds nothing.
             line.traceback = frames(request.cause.__traceback__) if status != 503 else None
         self._log.access(line)
 

@@ -27,7 +27,7 @@ _LEVELS: Final = {name: number for number, name in LEVEL_NAMES.items()}
 class Log(logging.Handler):
     """Writes lines of requests within 50 ms, many at once, and every other line immediately.
 
-    What still waits when the process ends is written by `logging.shutdown`.
+    `logging.shutdown` writes the lines that still wait when the process ends.
     """
 
     def __init__(self, *, production: bool, level: int) -> None:
@@ -78,7 +78,7 @@ class Log(logging.Handler):
                 while True:
                     lines.append(self._encode(self._waiting.popleft()))
             if lines:
-                # The service goes on when the reader of its log has gone.
+                # The service goes on when the reader of its log has ended.
                 with contextlib.suppress(OSError, ValueError):
                     sys.stdout.buffer.write(b"".join(lines))
                     sys.stdout.buffer.flush()

@@ -1,4 +1,4 @@
-"""Prometheus metrics at `/metrics`, when `TASKSERVICE_METRICS` says so.
+"""Prometheus metrics at `/metrics`, when `TASKSERVICE_METRICS` is on.
 
 One scrape answers for all workers of a service (`shared_figures`).
 """
@@ -48,7 +48,7 @@ COUNTERS: Final = {
 
 
 class PoolFigures(Protocol):
-    """What is asked of the database pool."""
+    """What the metrics need of the database pool."""
 
     errors: dict[str, int]
 
@@ -61,14 +61,14 @@ class PoolFigures(Protocol):
 
 
 class KeyFigures(Protocol):
-    """What is asked of the issuer's keys."""
+    """What the metrics need of the issuer's keys."""
 
     @property
     def fetches(self) -> Mapping[str, int]: ...
 
 
 class VerifierFigures(Protocol):
-    """What is asked of the token verifier."""
+    """What the metrics need of the token verifier."""
 
     @property
     def outcomes(self) -> Mapping[str, int]: ...
@@ -77,14 +77,14 @@ class VerifierFigures(Protocol):
 
 
 class ReadFigures(Protocol):
-    """What is asked of the reads from replicas."""
+    """What the metrics need of the reads from replicas."""
 
     @property
     def outcomes(self) -> Mapping[str, int]: ...
 
 
 class Metrics(Collector):
-    """Counts requests cheaply, and makes families of its figures when somebody asks."""
+    """Counts requests cheaply, and builds the metric families only for a scrape."""
 
     def __init__(self, *, pool: PoolFigures, verifier: VerifierFigures, reads: ReadFigures | None = None) -> None:
         self._pool = pool
@@ -105,13 +105,13 @@ class Metrics(Collector):
         self._shared.take_place(place)
 
     def publish(self) -> None:
-        """Let the other workers know our figures. Called once a second."""
+        """Share this worker's figures with the others. Called once a second."""
         self._shared.write(self._figures())
 
     def observe(self, method: str, route: str | None, status: int, seconds: float) -> None:
         figures = self._requests.get((method, route, status))
         if figures is None:
-            # Clients can make up methods without end; each must not become a series.
+            # Clients can send any number of made-up methods; they must not become a series each.
             key = (method if method in METHODS else OTHER, route, status)
             figures = self._requests.setdefault(key, [0.0] * (len(BUCKETS) + 2))
         figures[bisect_left(BUCKETS, seconds)] += 1
@@ -152,7 +152,7 @@ class Metrics(Collector):
                 RouteFigures(method, route or UNMATCHED, status, [int(count) for count in figures[:-1]], figures[-1])
                 for (method, route, status), figures in self._requests.items()
             ],
-            # Values that are known beforehand start at 0: a rate cannot see a series' first step.
+            # Known label values start at 0: `rate` does not see the first increment of a new series.
             {
                 "taskservice_database_errors": {**dict.fromkeys(DATABASE_ERRORS, 0), **pool.errors},
                 "taskservice_tokens": {"ok": 0, **verifier.outcomes},

@@ -1,4 +1,4 @@
-"""What is known of the request that is being answered: its ids, its time in the database, and why it failed."""
+"""The context of the current request: its ids, its time in the database, and why it failed."""
 
 import re
 from typing import Final
@@ -15,7 +15,7 @@ _TRACEPARENT: Final = re.compile(
 
 
 def request_id_of(given: bytes | None) -> str:
-    """The id that the client gave, if it is sane; else a new one."""
+    """The id that the client sent, if it is valid; else a new one."""
     return given.decode() if given and _SANE_REQUEST_ID(given) else str(uuid_utils.uuid7())
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 HALF_BYTES: Final = 256 * 1024
 _HEADER: Final = struct.Struct("<QII")
-"""Generation, length and checksum of what follows."""
+"""Generation, length and checksum of the data that follows."""
 
 
 class RouteFigures(msgspec.Struct, array_like=True):
@@ -24,7 +24,7 @@ class RouteFigures(msgspec.Struct, array_like=True):
     route: str
     status: int
     buckets: list[int]
-    """How many took up to each bound and longer than the one before; at the end those beyond the last bound."""
+    """How many requests fell into each bucket (up to its bound); the last count is of those beyond the last bound."""
     seconds: float
 
 

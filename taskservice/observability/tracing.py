@@ -1,7 +1,7 @@
 """A span for each request, when OpenTelemetry's SDK has been set up (docs/operations/README.md says how).
 
-It stands right inside `RequestLog`, whose lines carry the span's trace id. Litestar's own plugin names spans by path,
-so that every task would get a name of its own, and records query values.
+It runs directly inside `RequestLog`, whose lines carry the span's trace id. Litestar's own plugin names spans by path,
+which gives every task a span name of its own, and records query values.
 """
 
 import sys

@@ -5,7 +5,7 @@ from litestar.plugins import CLIPlugin
 
 
 class RunCommand(CLIPlugin):
-    """Puts our `run` in the place of Litestar's: plugins come after its own commands."""
+    """Replaces Litestar's `run` with ours: plugins register after its own commands."""
 
     def on_cli_init(self, cli: Group) -> None:
         from taskservice.server.run import run  # noqa: PLC0415 (nobody else needs what it loads)

@@ -1,4 +1,4 @@
-"""What an operator has to know at start, in one block; in production in one line of the log."""
+"""Prints what an operator has to know at start: as one block, in production as one line of the log."""
 
 import logging
 import sys
@@ -43,7 +43,7 @@ def announce(settings: Settings, server: DatabaseServer, address: str, workers: 
 
 @contextmanager
 def progress(what: str) -> Iterator[None]:
-    """Say what is being waited for, once that takes longer than a second."""
+    """Say what the start waits for, once the wait takes longer than a second."""
     timer = threading.Timer(1.0, log.info, (f"{what} …",))
     timer.daemon = True
     timer.start()

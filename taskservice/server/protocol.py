@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 protocol with the limits that it lacks: on size, on time, and on what clients leave unread.
+"""uvicorn's HTTP/1.1 protocol with the limits that it lacks: on size, on time, and on unread answers.
 
 `Server` calls `sweep` on every connection once a second, in place of a timer for each request.
 """
@@ -25,9 +25,9 @@ HEAD_SECONDS: Final = 10
 BODY_SECONDS: Final = 30
 """From the end of a head to the end of the body."""
 ANSWER_SECONDS: Final = 30
-"""How long a client may take nothing of an answer."""
+"""How long a client may read nothing of an answer."""
 LINGER_SECONDS: Final = 2
-"""How long the rest of a refused request is read and thrown away. Closing at once would reset the connection, and the
+"""How long the rest of a refused request is read and discarded. Closing at once would reset the connection, and the
 client would never see the answer."""
 
 
@@ -37,7 +37,7 @@ class Phase(Enum):
     BODY = auto()
     ANSWER = auto()
     LAST = auto()
-    """The connection ends after its last answer, and whatever else the client sends is thrown away."""
+    """The connection ends after its last answer, and everything else that the client sends is discarded."""
 
 
 class State(ServerState):
@@ -50,7 +50,7 @@ class State(ServerState):
         self.unsent = Unsent()
         self.refusals = Refusals()
         self.draining = False
-        """The server is about to stop: each answer is the last one of its connection, and says so."""
+        """The server is about to stop: each answer is the last one of its connection, with `Connection: close`."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -149,7 +149,7 @@ class Protocol(HttpToolsProtocol):
 
         def send(message: Any) -> Awaitable[None]:
             if message.get("more_body") and cycle.disconnected:
-                raise ClientDisconnected  # so that the application stops making what nobody reads
+                raise ClientDisconnected  # so that the application stops producing an answer that nobody reads
             if len(message.get("body", b"")) > PIECE_BYTES:
                 return self.server_state.unsent.send(self, message, cycle.send)
             return cycle.send(message)
@@ -229,7 +229,7 @@ class Protocol(HttpToolsProtocol):
         self.pipeline.clear()
         self.server_state.unsent.forget(self)
         super().connection_lost(exc)
-        self.cycle = self._running = None  # type: ignore[assignment] # else they and this keep each other alive
+        self.cycle = self._running = None  # type: ignore[assignment] # breaks a reference cycle
 
     def finish(self) -> None:
         """Let the answer that is being made be the last one of this connection."""

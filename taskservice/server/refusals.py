@@ -1,4 +1,4 @@
-"""The answers of the server itself, to requests that the application does not see."""
+"""Answers with which the server refuses requests before the application sees them."""
 
 import logging
 from typing import Final
@@ -17,7 +17,7 @@ log: Final = logging.getLogger(__name__)
 
 
 class Refusals:
-    """Problem documents, as the application has them; each is the last answer of its connection."""
+    """Writes problem documents like the application's; each is the last answer of its connection."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._public_url = settings.public_url if settings else None

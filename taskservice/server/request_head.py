@@ -1,4 +1,4 @@
-"""What the head of a request may be, beyond what the parser checks."""
+"""Checks the head of a request for what the parser does not check."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 def problem_of_head(url: bytes, headers: Headers, version: str, protocol: bytes) -> Problem | None:
-    """Why a request is refused at its head; None: it is not. Strips the blanks that the parser leaves after values."""
+    """Why the head refuses the request; None if it is valid. Strips the blanks that the parser leaves after values."""
     size, hosts, coding = len(url), 0, b""
     for index, (name, value) in enumerate(headers):
         size += len(name) + len(value) + 4

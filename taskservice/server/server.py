@@ -1,4 +1,4 @@
-"""One serving process: uvicorn's server, which here ends without losing a request that has reached it."""
+"""One serving process: uvicorn's server with an end that loses no request that has reached it."""
 
 import asyncio
 import contextlib
@@ -24,9 +24,9 @@ BACKLOG: Final = 2048
 KEEP_ALIVE_SECONDS: Final = 75
 """Longer than the 60 s of common load balancers, so that the client's side closes an idle connection first."""
 GRACE_SECONDS: Final = 20
-"""How long requests that are under way may take when the server is asked to end."""
+"""How long requests may go on after a signal to end."""
 LAST_WORD_SECONDS: Final = 0.5
-"""How long idle connections are kept at the end: busy clients learn from an answer that it was the last."""
+"""How long idle connections stay open at the end: a busy client learns from its next answer that it is the last."""
 
 log: Final = logging.getLogger(__name__)
 
@@ -52,8 +52,8 @@ def uvicorn_config(app: Any, **options: Any) -> uvicorn.Config:
 class Server(uvicorn.Server):
     """Ends at SIGTERM, SIGINT or SIGHUP with exit code 0.
 
-    As a worker (`is_worker`) it also ends when the process that started it is gone. `every_second` is called as long as
-    the event loop turns.
+    As a worker (`is_worker`) it also ends when its parent process has ended. `every_second` is called as long as
+    the event loop runs.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Server(uvicorn.Server):
                 connection.sweep()
             if self._every_second is not None:
                 self._every_second()
-            # A new parent is the system's sign that ours has died, and that nobody will tell us to end.
+            # The parent process id changes when the parent dies; no signal to end will come then.
             if self._parent is not None and os.getppid() != self._parent:
                 self.should_exit = True
         return await super().on_tick(counter)
@@ -89,12 +89,12 @@ class Server(uvicorn.Server):
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
         if not self.config.loaded:
             self.config.load()  # makes the application, which sets logging up
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its steps tell an operator nothing
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its messages tell an operator nothing
         await super()._serve(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """uvicorn's raises the signals again afterwards, and the process would end as if it had been killed."""
+        """Handle signals without raising them again at the end, as uvicorn does: that would look like a kill."""
         former = {number: signal.signal(number, self.handle_exit) for number in ending_signals()}
         try:
             yield
@@ -119,7 +119,7 @@ class Server(uvicorn.Server):
         for connection in self._connections():
             connection.finish()
         await self._go_on_for(LAST_WORD_SECONDS)
-        for _ in range(100):  # requests that come at this very moment are answered, too
+        for _ in range(100):  # requests that arrive at this moment are answered, too
             if not self._is_anything_unread():
                 break
             await asyncio.sleep(0)
@@ -148,7 +148,7 @@ class Server(uvicorn.Server):
                     listener.setblocking(False)
                     while True:
                         accepted, _ = listener.accept()
-                        # Not waited for: a client may take its time for a TLS handshake.
+                        # Not awaited: a client may be slow with its TLS handshake.
                         accepting = loop.connect_accepted_socket(self._protocol, accepted, ssl=self.config.ssl)
                         self._accepting.append(loop.create_task(accepting))
 
@@ -164,5 +164,5 @@ class Server(uvicorn.Server):
 
 
 def _leave_threads_behind() -> None:
-    """Give the loop new threads. It waits for its own at the end, and those may work for clients that have gone."""
+    """Give the loop new threads: at the end it waits for them, and the old ones may work for clients that left."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())

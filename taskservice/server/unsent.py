@@ -3,7 +3,7 @@
 A large answer goes to the transport in pieces, each after the client has taken most of the one before. What remains,
 the body and the bytes in the transport, counts towards one limit per worker. Beyond it, connections are dropped: first
 those whose clients have read nothing for the longest time, and if every client has read something within the last
-second, the one that came last, so that no crowd of newcomers drives out a client that reads steadily.
+second, the newest one, so that many new clients do not displace one that reads steadily.
 """
 
 import time
@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 PIECE_BYTES: Final = 64 * 1024
 UNSENT_MAX: Final = 64 * 1024 * 1024
 STALLED_SECONDS: Final = 1.0
-"""A client that has read nothing for so long is dropped before any other."""
+"""A client that has read nothing for this long is dropped before any other."""
 
 
 class Reader(Protocol):

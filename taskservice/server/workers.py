@@ -1,4 +1,4 @@
-"""Several serving processes on one listening socket: started, replaced when they die, ended together.
+"""Runs several serving processes on one listening socket: starts them, replaces those that die, ends them together.
 
 uvicorn's own `Multiprocess` starts each worker anew, in place of forking it, and does not notice one that hangs.
 """
@@ -18,16 +18,16 @@ from typing import Final, NoReturn
 from uvicorn.config import STARTUP_FAILURE
 
 HEALTHY_SECONDS: Final = 1.0
-"""A worker that dies younger is replaced only after this time, as the next one may die as fast."""
+"""A worker that dies within this time is replaced only after the same time, as the next one may die as fast."""
 HUNG_SECONDS: Final = 30.0
-"""A worker whose event loop has not turned for this long is killed: all of its clients wait."""
+"""A worker whose event loop has been blocked for this long is killed: all of its clients wait."""
 LOOK_SECONDS: Final = 5.0
 """How often the parent looks for workers that hang."""
 
 Beat = Callable[[], None]
-"""Called by a worker at least once a second, as a sign of life."""
+"""Called by a worker at least once a second, as its heartbeat."""
 Serve = Callable[[int, Beat], None]
-"""What a worker runs: its place among the workers, which its successor takes over, and its sign of life."""
+"""What a worker runs. Arguments: its place among the workers, which its successor takes over, and its heartbeat."""
 
 log: Final = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Workers:
         self._born: dict[int, float] = {}
         self._places: dict[int, int] = {}
         self._beats = memoryview(mmap.mmap(-1, count * 8)).cast("d")
-        """When each worker last gave a sign of life, in memory that they share with this process."""
+        """The time of each worker's last heartbeat, in memory that they share with this process."""
 
     def run(self) -> int:
         """Keep the workers alive until a signal asks for the end. Returns the exit code."""

@@ -1,4 +1,4 @@
-"""What the service is told: by the environment, `.env` and `litestar.toml`."""
+"""The service's settings: read from the environment, `.env` and `litestar.toml`."""
 
 from taskservice.settings.settings import PREFIX, SETTINGS, Setting, Settings, SettingsError, load_settings
 

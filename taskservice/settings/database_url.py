@@ -24,17 +24,17 @@ Encryption = ssl.SSLContext | Literal["prefer", "allow", False]
 
 VERIFIED: Final = ("require", "verify-ca", "verify-full")
 SSL_MODES: Final = ("disable", "allow", "prefer", *VERIFIED, "no-verify")
-# How asyncpg's own URLs and those for Node.js say it.
+# The spellings in asyncpg's own URLs and in those for Node.js.
 SSL_SYNONYMS: Final = {"true": "require", "1": "require", "false": "disable", "0": "disable"}
 
 
 class BadDatabaseUrl(ValueError):
-    """One readable line that names the variable, and never the password."""
+    """One readable line with the name of the variable, without the password."""
 
 
 @dataclass(frozen=True)
 class ConnectionTarget:
-    """Where the database is and how to get in. `direct` is the same database without the pooler, if that is known."""
+    """The address of the database and how to log in. `direct` is the same database without the pooler, if known."""
 
     host: str
     port: int
@@ -46,17 +46,17 @@ class ConnectionTarget:
     application_name: str = APPLICATION_NAME
     connect_timeout: float | None = None
     other_hosts: tuple[tuple[str, int], ...] = ()
-    """Where else the same database may be found: after a failover another one of them takes writes."""
+    """Other hosts of the same database: after a failover another one of them takes writes."""
     must_take_writes: bool = False
     """Whether to refuse a server that is read-only: with several hosts, or as `target_session_attrs` says."""
     pooled: bool = False
     direct_target: "ConnectionTarget | None" = None
     variable: str = field(default="DATABASE_URL", compare=False)
-    """The setting that said so."""
+    """The setting that the target comes from."""
 
     @property
     def direct(self) -> "ConnectionTarget | None":
-        """Where migrations run. None: a pooler is in between and nobody said what is behind it."""
+        """Where migrations run. None: a pooler is in between, and the database behind it is not known."""
         return self.direct_target if self.pooled else self
 
     @property
@@ -90,8 +90,8 @@ class ConnectionTarget:
     def asyncpg_arguments(self, session: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Keyword arguments of `asyncpg.connect` or `create_pool`.
 
-        `session` are server settings such as `statement_timeout`. They are left out through a pooler, which refuses
-        a connection that brings any but the application's name, and which needs statements without names.
+        `session` are server settings such as `statement_timeout`. Through a pooler they are left out, because it
+        refuses connections with any but the application's name, and statements have no names.
         """
         settings = {} if self.pooled else dict(session or {})
         arguments: dict[str, Any] = {
@@ -287,7 +287,7 @@ class _UrlReader:
             raise self.bad("names no user") from None
 
     def _choice(self, keys: dict[str, str], key: str, *allowed: str) -> str:
-        """The first of `allowed` when absent."""
+        """The value of the key; the first of `allowed` when absent."""
         value = keys.pop(key, allowed[0])
         if value not in allowed:
             raise self.bad(f"{key} must be one of {', '.join(filter(None, allowed))}")
@@ -307,7 +307,7 @@ class _UrlReader:
                 raise self.bad("asks for TLS on a Unix socket, which PostgreSQL does not do")
             return False, False
         if not mode:
-            # Channel binding, which asyncpg lacks, is about being sure of the server; so is a verified certificate.
+            # Channel binding, which asyncpg lacks, proves the server's identity; a verified certificate does so, too.
             sure = root or direct_tls or binding == "require" or any(map(_is_neon, hosts))
             mode = "require" if sure else "prefer"
         if (root or direct_tls) and mode not in (*VERIFIED, "no-verify"):
@@ -332,13 +332,13 @@ class _UrlReader:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         elif mode == "verify-ca" and own_authority:
-            # Anybody can have a certificate of a public authority, so only an own one says something without the name.
+            # Anybody can get a certificate of a public authority: without the host name only an own one proves anything.
             context.check_hostname = False
         context.set_alpn_protocols(["postgresql"])
         return context
 
     def _refuse(self, keys: dict[str, str]) -> None:
-        keys.pop("gssencmode", None)  # there is none to turn off: asyncpg encrypts by TLS only
+        keys.pop("gssencmode", None)  # nothing to turn off: asyncpg encrypts by TLS only
         if "options" in keys:
             raise self.bad(
                 "'options' cannot be used (poolers refuse it; Neon's endpoint is found without it): remove it"

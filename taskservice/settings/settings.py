@@ -61,7 +61,7 @@ class SettingsError(Exception):
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What the service was told. Made by `load_settings`, checked there, never changed afterwards."""
+    """The settings in effect. `load_settings` makes and checks them; they never change afterwards."""
 
     env: Literal["development", "production"]
     data_dir: Path
@@ -98,7 +98,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         return self.env == "production"
 
     def address(self, path: str) -> str:
-        """What clients have to ask for to reach `path`: a whole URL where the public one is known, else the path."""
+        """The address at which clients reach `path`: a whole URL if the public one is set, else the path."""
         return f"{self.public_url}{path}" if self.public_url else path
 
 
@@ -128,11 +128,11 @@ class Setting(Struct, frozen=True):
 
     @property
     def values(self) -> str:
-        """What it may be, as the documentation shows it."""
+        """The allowed values, as the documentation shows them."""
         return self.example if self.read else allowed_values(self.type)
 
     def parse(self, text: str) -> Any:
-        """The value that the text says. Raises `ValueError` with what it must be."""
+        """The value of the text. Raises `ValueError` with what it must be."""
         return self.read(text) if self.read else convert(text, self.type)
 
 
@@ -214,7 +214,7 @@ def load_settings(environ: Mapping[str, str] | None = None, directory: Path | No
         except ValueError as error:
             problems.append(f"{setting.variable}: {error}")
             value = None
-            given.add(setting.variable)  # wrong, but nobody has to be told to set it
+            given.add(setting.variable)  # wrong, but set: no message must ask to set it
         values[setting.variable] = value
         if value:
             given.add(setting.variable)

@@ -1,4 +1,4 @@
-"""Which shared secrets are too weak, and the one that is made for development."""
+"""Recognises weak shared secrets, and makes one for development."""
 
 import os
 import secrets
@@ -24,7 +24,7 @@ def may_be_secret(text: str) -> bool:
 
 
 def weakness(secret: str) -> str | None:
-    """Why this secret can be guessed; None for a good one."""
+    """Why this secret is weak; None for a good one."""
     if secret == BETTER_AUTH_DEVELOPMENT_SECRET:
         return "this is Better Auth's public development secret: anybody can sign tokens with it"
     if len(secret.encode()) < SECRET_MIN_BYTES:

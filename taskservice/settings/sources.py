@@ -1,4 +1,4 @@
-"""Where settings are read from: the environment over `.env` over `litestar.toml`."""
+"""Reads the settings' sources: the environment over `.env` over `litestar.toml`."""
 
 import io
 import json
@@ -17,7 +17,7 @@ SERVER_KEYS: Final = frozenset({"app", "host", "port"})
 def read_sources(
     environ: Mapping[str, str], directory: Path | None, by_key: Mapping[str, str], problems: list[str]
 ) -> dict[str, str]:
-    """The texts that are set, by variable. `by_key` has the variables that `[taskservice]` of the TOML file may set."""
+    """The values that are set, as text, by variable. `by_key`: the variables that `litestar.toml` may set."""
     texts: dict[str, str] = {}
     if directory:
         texts |= _toml_texts(directory, by_key, problems)
@@ -58,7 +58,7 @@ def _table(document: dict[str, Any], name: str, problems: list[str]) -> dict[str
 
 
 def read_toml(directory: Path) -> dict[str, Any]:
-    """What `litestar.toml` of this directory says. Raises `ValueError`, in one line, if it cannot be read."""
+    """The content of this directory's `litestar.toml`. Raises `ValueError`, in one line, if it cannot be read."""
     text = _file_text(directory / "litestar.toml")
     try:
         return tomllib.loads(text)
@@ -67,10 +67,10 @@ def read_toml(directory: Path) -> dict[str, Any]:
 
 
 def read_dotenv(directory: Path) -> dict[str, str]:
-    """What `.env` of this directory sets. Raises `ValueError`, in one line, if it cannot be read."""
+    """The variables in this directory's `.env`. Raises `ValueError`, in one line, if it cannot be read."""
     text = _file_text(directory / ".env")
     for binding in parse_stream(io.StringIO(text)):
-        if binding.error:  # python-dotenv would pass over it: an open quote, and a secret is lost
+        if binding.error:  # python-dotenv would skip it: after an open quote, a secret would be missing without a word
             raise ValueError(f".env: what begins at line {binding.original.line} is not NAME=value")
     return {name: value for name, value in dotenv_values(stream=io.StringIO(text)).items() if value and value.strip()}
 

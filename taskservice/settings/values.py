@@ -1,4 +1,4 @@
-"""Reads the values of settings, which are texts. What a text must be is said in a `ValueError`, without the text.
+"""Reads the values of settings from text. A `ValueError` says what the text must be, without quoting it.
 
 Numbers, choices and switches are the types of the fields of `Settings`, which msgspec converts. The rest has a reader.
 """
@@ -74,7 +74,7 @@ def origin_of(url: str) -> str:
 
 
 def _origin_or_none(text: str) -> str | None:
-    """Without the standard library's own words about a bad URL, which quote it."""
+    """Without the standard library's error about a bad URL, which quotes it."""
     try:
         parts = urlsplit(text)
         return origin_of(text) if parts.scheme in {"http", "https"} and parts.hostname else None

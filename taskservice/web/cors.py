@@ -1,4 +1,4 @@
-"""Cross-origin requests: which pages may call, and what they may read. Error answers carry the same headers."""
+"""Cross-origin requests: which pages may call the API and what they may read. Errors carry the same headers."""
 
 import logging
 import re

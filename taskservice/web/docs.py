@@ -59,7 +59,7 @@ def docs_routes(settings: Settings) -> list[ControllerRouterHandler]:
 
 
 def _without_trailing_slash(request: Request[Any, Any, Any]) -> Redirect | None:
-    """The router takes `/docs/` for `/docs`, but a browser resolves relative links against what it asked for."""
+    """The router treats `/docs/` as `/docs`, but a browser resolves relative links against the path it requested."""
     asked: str = request.scope["raw_path"].decode("ascii")
     page = asked.rstrip("/")
     if page in {"", asked}:

@@ -1,4 +1,4 @@
-"""Is the process alive, and can it serve?"""
+"""Health checks: whether the process is alive, and whether it can serve requests."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final

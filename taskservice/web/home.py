@@ -1,4 +1,4 @@
-"""`/`: a page for people, and the same addresses as JSON for everybody else.
+"""`/`: a page for browsers, and the same addresses as JSON for other clients.
 
 In development, and only for a browser on the same machine, the page carries a token for a demo user.
 """
@@ -52,7 +52,7 @@ def home_route(settings: Settings, layout: Layout) -> HTTPRouteHandler:
 
 
 def _start(settings: Settings, token: str | None, address: str) -> str:
-    """How to make the first requests: with the demo user's token at hand, or with one of the reader's own."""
+    """How to make the first requests: with the demo user's token if there is one, else with the reader's."""
     values = {"address": address, "token": token or "PASTE_A_TOKEN_HERE", "user": DEMO_USER}
     examples = fill("examples.html", values)
     if token:
@@ -77,7 +77,7 @@ def token_source(settings: Settings) -> str:
 
 
 def offers_demo(settings: Settings) -> bool:
-    """Whether there may be a demo user: never in production, nor where clients come from elsewhere."""
+    """Whether there may be a demo user: never in production, and only for clients on this machine."""
     return not (settings.production or settings.public_url or settings.users == "registered" or not settings.secrets)
 
 
