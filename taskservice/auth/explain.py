@@ -1,4 +1,4 @@
-"""Why a token would be refused, in words for the operator. The client is only told `Invalid token`."""
+"""Explains to the operator why a token is refused. The client is only told `Invalid token`."""
 
 import time
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ async def explain(token: str, settings: Settings) -> list[str]:
     try:
         reasons = await _reasons(data, settings, verifier.issuer_keys)
         if not reasons:
-            # The verifier has the last word, so that this never says yes where the service says no.
+            # The verifier decides, so that this never accepts a token that the service refuses.
             await verifier.verify(data)
     except Problem as problem:
         return [f"the service refuses it: {problem.detail}"]
@@ -176,7 +176,7 @@ _E_MAIL_LINK: Final = frozenset({"email", "userId", "iat", "exp"})
 def _about_time(document: dict[str, Any], now: float) -> Iterator[str]:
     exp = document.get("exp")
     if _is_number(exp) and exp <= now:
-        # A span is what somebody meant who gave Better Auth's `expirationTime` a number.
+        # A number in Better Auth's `expirationTime` was probably meant as a span of time.
         span = f": {exp} is taken as a moment; for a span write a string such as '1h'" if 0 < exp < 10**8 else ""
         yield f"it expired {_duration(now - exp)} ago{span}"
     for name in ("iat", "nbf"):

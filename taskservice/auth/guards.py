@@ -1,4 +1,4 @@
-"""Guards of the task routes: what a known user may not do, whatever the task is."""
+"""Guards of the task routes: refuse the path of another user."""
 
 from typing import Any
 from urllib.parse import unquote

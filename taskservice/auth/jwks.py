@@ -35,7 +35,7 @@ ANSWER_MAX_BYTES: Final = 65_536
 RELEASED_AT_ONCE: Final = 8
 
 ALGORITHMS: Final = ("EdDSA", "ES256", "ES512", "RS256", "PS256")
-"""What Better Auth's JWT plugin can be told to sign with."""
+"""The algorithms that Better Auth's JWT plugin can sign with."""
 
 _ALGORITHMS_OF: Final[dict[tuple[Any, Any], tuple[str, ...]]] = {
     ("OKP", "Ed25519"): ("EdDSA",),
@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 
 class FetchError(Exception):
-    """The issuer did not give a usable answer, and why."""
+    """The issuer gave no usable answer; the message says why."""
 
 
 class Waiting(Struct, frozen=True, eq=False):
@@ -81,7 +81,7 @@ class IssuerKeys:
 
     @property
     def names(self) -> list[str]:
-        """Algorithm and `kid` of every key known, for people."""
+        """Algorithm and `kid` of every known key, for messages."""
         return sorted(f"{algorithm} {kid}" if kid else algorithm for algorithm, kid in self._keys)
 
     def at_hand(self, algorithm: str, kid: str | None) -> Sequence[Key] | None:
@@ -134,11 +134,11 @@ class IssuerKeys:
         self._as_of, self._failing = started, False
 
     def _matching(self, algorithm: str, kid: str | None) -> Sequence[Key] | None:
-        """None, if these keys do not settle it."""
+        """The matching keys; None if only a new fetch can tell."""
         if kid is not None:
             # A kid that belongs to another algorithm is known, and wrong.
             return self._keys.get((algorithm, kid), () if kid in self._kids else None)
-        # Without a name there must be no doubt which key is meant.
+        # Without a `kid` only one key may match.
         candidates = [keys for (its_algorithm, _), keys in self._keys.items() if its_algorithm == algorithm]
         return None if not candidates else candidates[0] if len(candidates) == 1 else ()
 
@@ -154,7 +154,7 @@ class IssuerKeys:
             except FetchError:
                 pass
             except BaseException:
-                # Whatever went wrong here, nobody must wait for ever.
+                # After any error here, no request may wait for ever.
                 self._failing = True
                 self._answer()
                 raise
@@ -163,7 +163,7 @@ class IssuerKeys:
                 return
 
     def _answer(self) -> None:
-        """Tell everybody whose question the last fetch has settled; the others stay for the next one."""
+        """Let the requests go on whose keys the last fetch has found or ruled out; the others wait for the next one."""
         absent: list[Waiting] = []
         later: list[Waiting] = []
         for waiting in self._waiting:
@@ -179,7 +179,7 @@ class IssuerKeys:
         self._turn_away(absent, unavailable=self._failing)
 
     def _turn_away(self, absent: list[Waiting], *, unavailable: bool) -> None:
-        # A few at a time: a flood of made-up key ids that is answered in one go would hold up everybody else.
+        # A few at a time: answering a flood of made-up key ids at once would hold up all other requests.
         for waiting in [absent.pop() for _ in range(min(RELEASED_AT_ONCE, len(absent)))]:
             _settle(waiting, KeysUnavailable() if unavailable else ())
         if absent:
@@ -189,7 +189,7 @@ class IssuerKeys:
         return self._as_of is None or self._clock() - self._as_of > STALE_SECONDS
 
     async def _download(self) -> bytes:
-        # Here, because httpx takes a fifth of a second to import, and who has a shared secret only never needs it.
+        # Here, because httpx takes a fifth of a second to import, and a service without a JWKS does not need it.
         import httpx  # noqa: PLC0415
 
         if self._client is None:
@@ -205,7 +205,7 @@ class IssuerKeys:
                 if response.status_code != 200:
                     raise FetchError(f"it answers {response.status_code}")
                 body = bytearray()
-                # Raw: a compressed answer, which nobody asked for, must not grow in our memory.
+                # Raw: a compressed answer, which was not requested, must not grow in our memory.
                 async for chunk in response.aiter_raw():
                     body += chunk
                     if len(body) > ANSWER_MAX_BYTES:

@@ -1,4 +1,4 @@
-"""What a signature is checked with. Each algorithm belongs to one source of keys, and no header can choose another."""
+"""Keys that verify signatures. Each algorithm belongs to one source of keys, and no header can choose another."""
 
 import hmac
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ SHARED_SECRET_ALGORITHM: Final = "HS256"  # noqa: S105 (the name of an algorithm
 
 
 class _PreparedHmac(HMACAlgorithm):
-    """PyJWT's, which works anew for each token on what follows from the secret alone."""
+    """Prepares the key once; PyJWT's own class repeats for each token what depends on the secret alone."""
 
     def prepare_key(self, key: str | bytes) -> Any:
         return hmac.new(super().prepare_key(key), digestmod=self.hash_alg)
@@ -45,7 +45,7 @@ class KeySource(Protocol):
         ...
 
     async def obtain(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """The same after asking the issuer. Empty: there is no such key. Raises `KeysUnavailable` if nobody can say."""
+        """The same after asking the issuer; empty if there is no such key. Raises `KeysUnavailable` without its answer."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The gate of every route: who is asking is settled before anything else of a request is looked at."""
+"""Authenticates every request, before anything else of it is read."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -10,7 +10,7 @@ from taskservice.auth.users import RegisteredUsers
 from taskservice.problems import InvalidToken, MissingAuthentication, Problem
 
 PUBLIC: Final = "public"
-"""A route whose `opt` has this set to True needs no token. There is no other way around the gate."""
+"""A route whose `opt` has this set to True needs no token. All other routes need one."""
 
 
 class Authentication:
@@ -46,7 +46,7 @@ def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     scheme, _, token = found[0].partition(b" ")
     if len(found) > 1 or scheme.lower() != b"bearer":
         problem = InvalidToken()
-        # No bearer token was tried, so RFC 6750 (3.1) wants no error code.
+        # The request has no bearer token, so RFC 6750 (3.1) wants no error code.
         problem.headers["WWW-Authenticate"] = 'Bearer realm="taskservice"'
         raise problem
     return token.lstrip(b" ")

@@ -1,7 +1,7 @@
-"""Whom a bearer token speaks for.
+"""Verifies bearer tokens and names their user.
 
-PyJWT checks the signature, with keys prepared once; what the token says is checked here, more strictly than PyJWT
-does. Nothing about a token is remembered: each request is verified anew.
+PyJWT checks the signature, with keys prepared once; the claims are checked here, more strictly than PyJWT does.
+Nothing about a token is remembered: each request is verified anew.
 """
 
 import binascii
@@ -39,7 +39,7 @@ HEADERS_REMEMBERED: Final = 256
 
 
 class Header(Struct, frozen=True):
-    """What of a token's header matters. One that brings its own key, or asks for what we do not do, is refused."""
+    """The fields of a token's header that are read. A header with a key or an unsupported extension is refused."""
 
     alg: str
     kid: str | None = None
@@ -77,14 +77,14 @@ class CachedSession(Struct, frozen=True):
 
 
 class Expected(Struct, frozen=True):
-    """For whom and by whom the tokens of one source of keys must be made. Unset: not asked."""
+    """The issuer and the audience that tokens of one source of keys must have. Unset: not checked."""
 
     issuer: str | None
     audience: frozenset[str]
 
 
 class Parts(Struct, frozen=True):
-    """A token taken apart, nothing of it verified yet."""
+    """A token split into its parts, none of them verified yet."""
 
     header_segment: bytes
     message: bytes
@@ -93,7 +93,7 @@ class Parts(Struct, frozen=True):
 
 
 class MalformedTokenError(ValueError):
-    """The token is not one, and why; for `explain`, never for the client."""
+    """The token is malformed; the message says why, for `explain` and never for the client."""
 
 
 class TokenVerifier:
@@ -127,7 +127,7 @@ class TokenVerifier:
                 await self.issuer_keys.close()
 
     async def verify(self, token: bytes) -> Principal:
-        """The user this token speaks for. Waits only for a key that is not at hand.
+        """The user of this token. Waits only for a key that is not known yet.
 
         Raises `TokenExpired` for a sound token that has run out, `KeysUnavailable` if its key cannot be fetched,
         `InvalidToken` for everything else.
@@ -152,7 +152,7 @@ class TokenVerifier:
             raise InvalidToken
         keys = source.at_hand(header.alg, header.kid)
         if keys is None:
-            # A token that would be refused whatever its key is never makes us ask for one.
+            # A token that no key could save causes no fetch of keys.
             self._principal(parts.payload, header, expected)
             keys = await source.obtain(header.alg, header.kid)
         for key in keys:
@@ -161,7 +161,7 @@ class TokenVerifier:
         else:
             raise InvalidToken
         if len(self._headers) < HEADERS_REMEMBERED:
-            # Only headers that a key holder signed, and those are few: a client cannot fill this.
+            # Only headers of tokens with a valid signature, and those are few: a client cannot fill this.
             self._headers[parts.header_segment] = header
         return self._principal(parts.payload, header, expected)
 
@@ -182,12 +182,12 @@ class TokenVerifier:
 
 
 def expected_of_secret_holder(settings: Settings) -> Expected:
-    """Who shares the secret is trusted; issuer and audience are asked for only where the settings name them."""
+    """Holders of the secret are trusted; issuer and audience are checked only if the settings name them."""
     return Expected(settings.jwt_issuer, frozenset(settings.jwt_audience))
 
 
 def expected_of_issuer(settings: Settings) -> Expected:
-    """A JWKS signs for many audiences, so issuer and audience are always asked for. Raises `SettingsError`."""
+    """A JWKS signs for many audiences, so issuer and audience are always checked. Raises `SettingsError`."""
     origin = origin_of(settings.better_auth_url) if settings.better_auth_url else None
     issuer, audience = settings.jwt_issuer or origin, settings.jwt_audience or (origin,)
     if issuer is None or None in audience:
@@ -196,7 +196,7 @@ def expected_of_issuer(settings: Settings) -> Expected:
 
 
 def key_sources(settings: Settings) -> str:
-    """Whose tokens count, in words for an operator."""
+    """Which tokens are accepted, in words for an operator."""
     sources = []
     if settings.generated_secret:
         sources.append(f"a secret made for development; `{program_name.litestar()} token USER` signs one")
@@ -326,7 +326,7 @@ def _unbase64(segment: bytes) -> bytes:
 
 
 def _may_repeat_a_claim(payload: bytes) -> bool:
-    """Cheap, and never wrong when it says no: a name that is spelt with escapes or stands there twice says yes."""
+    """A cheap check whose "no" is certain: a name that is written with escapes or appears twice gives "yes"."""
     return (
         b"\\" in payload
         or payload.count(b'"exp"') > 1

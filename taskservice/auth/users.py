@@ -1,7 +1,7 @@
 """Policy `users = "registered"`: a sound token is not enough, its user must exist in Better Auth's own table.
 
-A user found there is believed for `FOUND_SECONDS`, so that is how long a deleted one can go on; one that is missing is
-looked for again after `MISSING_SECONDS`, so a sign-up is not punished for a request that came too early.
+A user found there is remembered for `FOUND_SECONDS`, so a deleted user may go on for that long; a missing one is looked
+up again after `MISSING_SECONDS`, so a request just before the sign-up does not shut the new user out.
 """
 
 import time
@@ -33,7 +33,7 @@ Fetch = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
 
 
 class UsersTableError(SchemaMissing):
-    """The users table cannot be used, and why, in words for the operator."""
+    """The users table cannot be used; the message tells the operator why."""
 
 
 class UsersTable:
@@ -90,7 +90,7 @@ def quoted(name: str) -> str:
 
 
 class RegisteredUsers:
-    """Who exists, asked of the database and remembered for seconds."""
+    """Looks users up in the database, and remembers the answers for seconds."""
 
     def __init__(self, name: str, pool: Pool, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
@@ -109,7 +109,7 @@ class RegisteredUsers:
             raise UnknownUser
 
     async def check(self, connection: Any) -> None:
-        """Look at the table, before anybody is looked for in it. Raises `UsersTableError` if it cannot be used."""
+        """Check the table before the first look-up. Raises `UsersTableError` if it cannot be used."""
 
         async def fetch(sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
             rows: Sequence[Any] = await connection.fetch(sql, *arguments)

@@ -332,7 +332,7 @@ class _UrlReader:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         elif mode == "verify-ca" and own_authority:
-            # Anybody can get a certificate of a public authority; without the host name only an own one proves something.
+            # Without the host name only an own authority proves anything: a public one gives certificates to anybody.
             context.check_hostname = False
         context.set_alpn_protocols(["postgresql"])
         return context

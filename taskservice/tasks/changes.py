@@ -1,4 +1,4 @@
-"""The change feed's token: how far a reader has come, and which deletions it need not hear of."""
+"""The change feed's token: how far a reader has read, and which deletions it does not need."""
 
 import re
 import uuid
@@ -57,7 +57,7 @@ class Position(Struct, frozen=True):
         return Position(page.revision, epoch=page.epoch)
 
     def check(self, page: Changes) -> None:
-        """Raises `ResyncRequired` if deletions after this position were forgotten, or it is of another epoch."""
+        """Raises `ResyncRequired` if deletions after this position were purged, or if its epoch is another one."""
         if self.seen == 0 and self.complete_from == 0:
             return  # Nothing has been read, so nothing can have been missed.
         if self.epoch != page.epoch or not page.forgotten <= max(self.seen, self.complete_from) <= page.revision:
@@ -65,7 +65,7 @@ class Position(Struct, frozen=True):
 
     @property
     def deletions_after(self) -> int:
-        """A first copy hears of the deletions since it began, and of no earlier ones."""
+        """A first copy gets the deletions since it began, and no earlier ones."""
         return _NEVER if self.first else self.complete_from
 
     @property
@@ -75,7 +75,7 @@ class Position(Struct, frozen=True):
 
 
 def read_position(found: Mapping[str, list[str]], errors: list[FieldError]) -> Position:
-    """Where `since` of a query says that the reader stands."""
+    """The reader's position, from `since` in the query."""
     if "since" not in found:
         return Position(first=True)
     token = TOKEN.fullmatch(found["since"][0])

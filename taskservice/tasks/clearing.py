@@ -1,4 +1,4 @@
-"""Clearing much of a user at once: in steps, so that it succeeds however much there is."""
+"""Clears many tasks of a user in steps, so that it succeeds with any number of tasks."""
 
 from collections.abc import Awaitable, Callable
 from time import perf_counter
@@ -10,11 +10,11 @@ from taskservice.tasks.clear_statements import Clearing
 from taskservice.tasks.store import ClearedSome, TaskStore
 
 STEP: Final = 10_000
-"""Tasks a transaction, so that nobody waits long for the user's row."""
+"""Tasks per transaction, so that other requests do not wait long for the user's row."""
 
 
 async def clear(pool: Pool, tasks: TaskStore, author: Principal, what: Clearing) -> ClearedSome:
-    """Clear as much as fits into half of the deadline. Repeating it goes on from there."""
+    """Clear as much as fits into half of the deadline. Repeating the request continues."""
 
     async def step() -> ClearedSome:
         async with pool.transaction(writer=author.user_id) as transaction:
@@ -24,7 +24,7 @@ async def clear(pool: Pool, tasks: TaskStore, author: Principal, what: Clearing)
 
 
 async def clear_in_transaction(tasks: TaskStore, author: Principal, what: Clearing, seconds: float) -> ClearedSome:
-    """The same within one transaction, for an answer that is kept with what it tells."""
+    """The same within one transaction, so that the kept answer commits together with the deletions."""
     return await _repeat(lambda: tasks.clear_some(author, what, STEP), seconds)
 
 

@@ -22,7 +22,7 @@ ROW_MAX: Final = rules.BODY_MAX
 """How many characters a row may have: as many as the body that creates a task has bytes."""
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""How a formula begins for a spreadsheet, with the full-width signs of Japanese keyboards."""
+"""Characters that begin a formula in a spreadsheet, with the full-width ones of Japanese keyboards."""
 _DELIMITERS: Final = (",", ";", "\t")
 """Where the comma separates decimals, spreadsheets separate cells by semicolons."""
 _BOOLEANS: Final = {"true": True, "false": False}
@@ -55,7 +55,7 @@ def _looks_protected(text: str) -> bool:
 
 
 class Row(Struct, frozen=True):
-    """One line of a file, as the JSON document that it stands for. Or `problem`: why it is none."""
+    """One line of a file as the equivalent JSON document, or `problem`: why it cannot be read."""
 
     line: int
     document: dict[str, Any]

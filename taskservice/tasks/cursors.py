@@ -36,7 +36,7 @@ def cursor_key(settings: Settings) -> bytes:
 
 
 def list_key(key: bytes, list_identity: str) -> bytes:
-    """The key for the cursors of one list, so that no other list takes them."""
+    """The key for the cursors of one list, so that no other list accepts them."""
     return hashlib.blake2b(list_identity.encode(), key=key, digest_size=16).digest()
 
 

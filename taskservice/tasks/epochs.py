@@ -1,4 +1,4 @@
-"""New epochs for all users, after a restore: tags and tokens from before it fit nothing any more."""
+"""New epochs for all users after a restore: tags and tokens from before it become invalid."""
 
 from typing import Final
 
@@ -8,11 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from taskservice.tasks.models import NEW_EPOCH, users
 
 BATCH: Final = 1000
-"""Users a transaction, so that no writer waits long for a user's row."""
+"""Users per transaction, so that no writer waits long for a user's row."""
 
 
 async def new_epochs(session: AsyncSession) -> int:
-    """Give every user a new epoch; the counters go on from where they stand. Returns the number of users."""
+    """Give every user a new epoch; the counters keep their values. Returns the number of users."""
     after = sa.bindparam("after", type_=sa.Text)
     batch = sa.select(users.c.id).where(users.c.id > after).order_by(users.c.id).limit(BATCH).with_for_update()
     chosen = batch.cte("chosen")

@@ -33,7 +33,7 @@ async def export(tasks: Reads, owner: str, form: Format) -> AsyncGenerator[bytes
     """The file in pieces. A task that exists throughout is in it once, whatever is written meanwhile."""
     query = ListQuery(Shape(), {}, PAGE)
     page = await tasks.page(owner, query)
-    yield form.head  # only now: if there is no database, nothing has been said yet
+    yield form.head  # after the first page: without a database no part of the file has been sent
     first = True
     while True:
         for start in range(0, len(page.rows), PIECE):

@@ -104,7 +104,7 @@ CONDITIONS: Final[dict[str, sa.ColumnElement[bool]]] = {
 
 
 EITHER: Final = "|"
-"""Stands between the names of conditions one of which is enough: `due_none|due_today`."""
+"""Separates the names of alternative conditions: `due_none|due_today`."""
 
 
 def _condition(name: str) -> sa.ColumnElement[bool]:

@@ -78,7 +78,7 @@ class IdempotencyKey(Struct, frozen=True):
         Raises `IdempotencyKeyReused` if the key came with another request.
         """
         await transaction.fetch(TAKE_TURN.sql, TAKE_TURN.args(user_id=self.owner, email=None, name=None))
-        # A statement of its own: the snapshot of the first may be older than the answer of whoever had the turn before.
+        # A separate statement: the snapshot of the first one may be older than the answer of the writer before.
         row = await transaction.fetchrow(_FIND.sql, _FIND.args(**self._names()))
         if row is None:
             return None

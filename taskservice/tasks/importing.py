@@ -1,4 +1,4 @@
-"""Importing what an export gave: ids kept, all or nothing."""
+"""Imports what an export wrote: keeps ids, writes all tasks or none."""
 
 import uuid
 from collections.abc import Iterator, Sequence

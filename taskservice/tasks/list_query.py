@@ -42,7 +42,7 @@ class ListQuery(Struct, frozen=True):
 
 
 class Surface(Struct, frozen=True):
-    """What the two surfaces understand differently."""
+    """The differences between the two surfaces."""
 
     statuses: tuple[str, ...]
     pending_is_open: bool
@@ -202,7 +202,7 @@ class _Reader:
 
 def _zones() -> set[str]:
     if not _known_zones:
-        # Some systems have a file of that name: their own zone, wherever that is.
+        # Some systems have a file of that name: the machine's own zone.
         _known_zones.update(available_timezones() - {"localtime"})
     return _known_zones
 
@@ -211,7 +211,7 @@ _known_zones: Final[set[str]] = set()
 
 
 _CLOCK_VALUES: Final = {"overdue": ("today", "now"), "today": ("today", "day_start", "day_end")}
-"""What the conditions take of `clock_values`."""
+"""The conditions' values that depend on the clock (`clock_values`)."""
 
 
 def clock_values(zone: dt.tzinfo) -> dict[str, dt.datetime]:

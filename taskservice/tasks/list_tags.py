@@ -1,7 +1,7 @@
-"""The tags of users' lists: what every poll of an unchanged list asks for.
+"""Reads the tags of users' lists, which every poll of an unchanged list needs.
 
-Requests share statements: whoever asks while one is under way is in the next one. Nobody gets a tag that was read
-before they asked.
+Requests share statements: a request that comes while one runs is part of the next one. So no request gets a tag that
+was read before it came.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class ListTags:
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._asked.setdefault(user_id, []).append(answer)
         if self._reading is None:
-            # In a context of its own: it reads for many, and is not the doing of the one who came first.
+            # In a context of its own: it reads for many requests, and does not belong to the first of them.
             self._reading = asyncio.get_running_loop().create_task(self._read(), context=Context())
         spent, started = spent_on_database.get(), perf_counter()
         try:
@@ -43,7 +43,7 @@ class ListTags:
                 asked, self._asked = self._asked, {}
                 try:
                     rows = await self._queries.fetch(TAGS.sql, TAGS.args(user_ids=list(asked)), repeatable=True)
-                except Exception as error:  # noqa: BLE001 (it belongs to those who asked)
+                except Exception as error:  # noqa: BLE001 (the waiting requests raise it)
                     for answer in _still_awaited(asked, asked):
                         answer.set_exception(error)
                 else:
@@ -59,5 +59,5 @@ class ListTags:
 def _still_awaited(
     asked: dict[str, list[asyncio.Future[str]]], user_ids: Iterable[str]
 ) -> Iterator[asyncio.Future[str]]:
-    """Without those whose request was given up meanwhile."""
+    """Without the waiting requests that have been cancelled."""
     return (answer for user_id in user_ids for answer in asked[user_id] if not answer.done())

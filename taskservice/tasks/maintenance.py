@@ -1,4 +1,4 @@
-"""Removes for good what is past its time: old trash, tombstones and answers, and what users who are gone left behind.
+"""Removes expired data for good: old trash, tombstones and kept answers, and everything of users who are gone.
 
 One user at a time, in short transactions that lock the user's row first, as every writer does. The statements that look
 for such users span all of them and lock nothing.
@@ -24,7 +24,7 @@ BATCH: Final = 1000
 """Rows of a kind in one transaction, so that the user's requests do not wait long."""
 
 SECONDS: Final = 3600.0
-"""How long one unit of work may take: the look-up of users reads all that is old."""
+"""How long one unit of work may take: the look-up of users reads all expired rows."""
 
 USERS: Final = 1000
 """How many users are looked up at once."""
@@ -38,7 +38,7 @@ class Removed(Struct):
     idempotency_keys: int = 0
     users: int = 0
     busy: int = 0
-    """Users whose row somebody held for too long. They are left for the next time."""
+    """Users whose row another writer held for too long. They are left for the next run."""
 
     def add(self, other: "Removed") -> None:
         for name in self.__struct_fields__:
@@ -46,11 +46,11 @@ class Removed(Struct):
 
 
 class UsersTableEmpty(Exception):
-    """The users table holds nobody, which looks like a mistake: everything would be removed."""
+    """The users table is empty, which looks like a mistake: everything would be removed."""
 
 
 class NoSuchUser(Exception):
-    """There is nothing of such a user."""
+    """Nothing is stored for this user."""
 
 
 async def purge(sessions: Sessions, *, older_than: dt.timedelta) -> Removed:
@@ -167,5 +167,5 @@ def _is_full(removed: Removed) -> bool:
 
 
 async def _take_time(session: AsyncSession) -> None:
-    """No request waits for this statement, and there may be much to look through."""
+    """Lift the time limit: no request waits for this statement, and it may read many rows."""
     await session.execute(sa.text("SET LOCAL statement_timeout = 0"))

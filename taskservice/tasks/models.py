@@ -63,7 +63,7 @@ Written as PostgreSQL gives it back, because Alembic can compare a random defaul
 
 
 class UserModel(Table, table=True):
-    """A reference to somebody whom Better Auth manages, and the counter that orders their changes."""
+    """A reference to a user whom Better Auth manages, and the counter that orders the user's changes."""
 
     __tablename__ = "users"
     __table_args__ = (sa.CheckConstraint("revision >= forgotten", name="revision"),)
@@ -116,7 +116,7 @@ class TaskModel(Table, table=True):
 
 
 class TombstoneModel(Table, table=True):
-    """A task that is gone for good, kept for a while so that the change feed can tell."""
+    """The record of a task that was erased, kept for a while so that the change feed can report it."""
 
     __tablename__ = "tombstones"
 

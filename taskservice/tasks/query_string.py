@@ -1,4 +1,4 @@
-"""Reading query strings: parameters by name, and everything that is wrong with them at once."""
+"""Reads query strings: parameters by name, and everything that is wrong with them at once."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -116,4 +116,4 @@ TAGS: Final = Statement(
         users.c.id == sa.any_(sa.bindparam("user_ids", type_=postgresql.ARRAY(sa.Text)))
     )
 )
-"""Where the counters of some users stand."""
+"""The current counters of some users."""

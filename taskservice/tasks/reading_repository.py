@@ -1,8 +1,8 @@
 """What the repositories have in common: advanced-alchemy's reading methods, and writing methods that refuse.
 
 Each write of a user's tasks takes the next number of that user's change counter. The writing methods that
-advanced-alchemy's repository comes with know nothing of the counter, so here every one of them raises `WriteRefused`. A
-repository replaces those that it can do well.
+advanced-alchemy's repository comes with do not use the counter, so here every one of them raises `WriteRefused`.
+Repositories override those that they support.
 """
 
 from typing import Any, ClassVar, NoReturn, TypeVar, cast
@@ -35,7 +35,7 @@ class ReadingRepository(SQLAlchemyAsyncRepository[Model]):  # type: ignore[type-
             statement=cast("Any", statement),  # typed for SQLAlchemy 2.0
             execution_options={"populate_existing": True},
             wrap_exceptions=False,
-            count_with_window_function=False,  # which counts 0 on a page past the end
+            count_with_window_function=False,  # the inherited method counts 0 on a page past the end
         )
 
     # ---- reading. `statement` would replace the one that keeps to the repository's rows, so none takes it

@@ -4,8 +4,8 @@ While a replica reads a page, the primary is asked for one row: where the user's
 snapshot stands exactly there is its answer given; else the primary reads the page, too. So an answer is right whatever
 the client holds and whichever process it wrote through. Requests share the question to the primary (`list_tags`).
 
-What is ahead of the primary does not count either: a standby shows a commit before the primary does, and whoever asks
-the primary next would go back in time. Nothing that decides a write reads here.
+A snapshot ahead of the primary is not used either: a standby shows a commit before the primary does, and the next read
+from the primary would go back in time. Reads that decide a write do not use replicas.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class ReplicatedReads:
         return found if found is not None else await read(self._primary)
 
     async def _from_replica(self, owner: str, read: Callable[[TaskStore], Awaitable[Found]]) -> Found | None:
-        """What a replica finds, if its snapshot is the primary's. None: the primary has to be asked."""
+        """The answer of a replica, if its snapshot is the primary's. None: the primary has to read."""
         replica = self._replicas.choose()
         if replica is None:
             self.outcomes["left_out"] += 1
@@ -82,7 +82,7 @@ class ReplicatedReads:
 async def _read(replica: Replica, read: Callable[[TaskStore], Awaitable[Found]]) -> Found | None:
     try:
         return await read(TaskStore(replica.pool))
-    except Exception as error:  # noqa: BLE001 (whatever it is, the primary answers)
+    except Exception as error:  # noqa: BLE001 (on any error the primary answers)
         replica.leave_out(describe(error.__cause__ or error))
         return None
 

@@ -1,4 +1,4 @@
-"""The tasks of one user as an advanced-alchemy repository, for whatever is no request.
+"""The tasks of one user as an advanced-alchemy repository, for commands, maintenance and scripts.
 
     async with sessions_of(pool).begin() as session:
         tasks = TaskRepository(session=session, owner="alice")

@@ -1,4 +1,4 @@
-"""A dozen tasks that look like somebody's real ones, for development and demonstrations."""
+"""A dozen realistic sample tasks, for development and demonstrations."""
 
 import datetime as dt
 import uuid

@@ -119,7 +119,7 @@ class Completion(Struct, frozen=True, forbid_unknown_fields=True):
 class Cleared(Struct, frozen=True):
     """How much was cleared. If something remains, repeating the request goes on.
 
-    What was completed is told without the other two, unless some of it remains.
+    For completed tasks the other two are absent, unless some remain.
     """
 
     deleted: int
@@ -128,7 +128,7 @@ class Cleared(Struct, frozen=True):
 
 
 def instant(moment: dt.datetime) -> dt.datetime | str:
-    """A moment on its way out: as text where it falls on a whole second, because msgspec would drop the fraction."""
+    """A moment for an answer: as text where it falls on a whole second, because msgspec would drop the fraction."""
     # Also msgspec, because it writes a moment in a third of the time that isoformat takes.
     return moment if moment.microsecond else _encode(moment)[1:20].decode() + ".000000Z"
 

@@ -1,4 +1,4 @@
-"""The tasks of all users, one user at a time. Whose tasks is the first argument of every method."""
+"""Reads and writes the tasks of one user at a time. The user is the first argument of every method."""
 
 import datetime as dt
 import uuid
@@ -34,7 +34,7 @@ class Queries(Protocol):
 
 
 class Reads(Protocol):
-    """What may be read from a replica: the methods are those of `TaskStore`."""
+    """The methods of `TaskStore` that may read from a replica."""
 
     async def get_owned(self, owner: str, task_id: uuid.UUID) -> Row | None: ...
     async def page(self, owner: str, query: ListQuery) -> "Page": ...
@@ -42,7 +42,7 @@ class Reads(Protocol):
 
 
 class Edited(Struct, frozen=True):
-    """What became of an edit. Not `matched`: the task stands at another revision, and nothing was done."""
+    """The result of an edit. Not `matched`: the task is at another revision, and nothing was changed."""
 
     matched: bool
     row: Row
@@ -113,7 +113,7 @@ class TaskStore:
         return await self._queries.fetchrow(read.GET.sql, read.GET.args(id=task_id, user_id=owner), repeatable=True)
 
     async def get_placed(self, owner: str, task_id: uuid.UUID) -> Placed:
-        """As `get_owned`, with what a replica's answer is judged by."""
+        """As `get_owned`, with the list tag by which a replica's answer is compared with the primary."""
         user = await self._queries.fetchrow(
             read.GET_PLACED.sql, read.GET_PLACED.args(id=task_id, user_id=owner), repeatable=True
         )
@@ -163,7 +163,7 @@ class TaskStore:
     # ---- writing
 
     async def take_turn(self, author: Principal) -> None:
-        """Within a transaction: from here to its end nobody else writes this user's tasks."""
+        """Lock the user's row: until the end of the transaction no other one writes this user's tasks."""
         args = write.TAKE_TURN.args(user_id=author.user_id, email=author.email, name=author.name)
         await self._queries.fetch(write.TAKE_TURN.sql, args)
 
@@ -197,7 +197,7 @@ class TaskStore:
 
     async def clear_some(self, author: Principal, what: Clearing, limit: int) -> ClearedSome:
         """Within a transaction: clear up to so many tasks of a user, and say how many are left."""
-        # First, or a task that somebody creates while this waits for its turn would not be seen, and stay.
+        # First: otherwise a task that another request creates while this one waits for its turn would stay.
         await self.take_turn(author)
         [done] = await self._queries.fetch(what.some.sql, what.some.args(user_id=author.user_id, limit=limit))
         deleted, deleted_from_trash = done["deleted"], done["deleted_from_trash"]

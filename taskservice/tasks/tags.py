@@ -1,7 +1,7 @@
 """Entity tags: `"7-k3f9q2x1"` is a place on a user's change counter and the epoch of that user.
 
-The epoch is random. So no tag fits the list of another user at the same address, and no tag from before a restore of
-the database fits what is written after it.
+The epoch is random. So no tag matches the list of another user at the same address, and no tag from before a restore
+of the database matches what is written after it.
 """
 
 import base64
@@ -21,6 +21,6 @@ def row_tag(row: Any) -> str:
 
 
 def epoch_before_first_write(user_id: str) -> str:
-    """The epoch of a user who has no row yet: nobody else has the same, and the user's own will be another."""
+    """The epoch of a user who has no row yet: no other user has it, and the row will get a different one."""
     digest = hashlib.blake2b(user_id.encode(), person=b"epoch", digest_size=5).digest()
     return base64.b32encode(digest).decode().lower()

@@ -1,4 +1,4 @@
-"""What is kept for a user beside the tasks: the reference row, tombstones, and answers for safe retries."""
+"""Repositories of the other rows of a user: the reference row, tombstones, and answers for safe retries."""
 
 import datetime as dt
 from typing import Final
@@ -29,7 +29,7 @@ class UserRepository(ReadingRepository[UserModel]):
         super().__init__(session=session, statement=sa.select(UserModel))
 
     async def lock(self, user_id: str) -> None:
-        """From here to the end of the transaction nobody else writes this user's tasks."""
+        """Lock the user's row: until the end of the transaction no other one writes this user's tasks."""
         # As every writer does: NO KEY UPDATE, which lets foreign keys to the row be checked.
         await self.session.execute(sa.select(users.c.id).where(users.c.id == user_id).with_for_update(key_share=True))
 
@@ -61,7 +61,7 @@ class UserRepository(ReadingRepository[UserModel]):
 
 
 class TombstoneRepository(ReadingRepository[TombstoneModel]):
-    """One user's tasks that are gone for good, kept so that the change feed can tell."""
+    """Records of one user's erased tasks, kept so that the change feed can report them."""
 
     model_type = TombstoneModel
     instead = "call TaskRepository.erase, which leaves a tombstone"

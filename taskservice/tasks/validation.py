@@ -12,7 +12,7 @@ from taskservice.problems import ERRORS_LISTED, FieldError, Location
 Check = Callable[[Any], Any]
 
 READ_ONLY: Final = frozenset({"id", "user_id", "created_at", "updated_at", "completed_at", "etag"})
-"""A client may send back what it read; these are the service's to decide and are passed over."""
+"""Read-only fields: the service sets them. They are ignored, so that a client may send back what it read."""
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
@@ -108,7 +108,7 @@ def _in_utc(date: str, time: str, offset: str) -> dt.datetime:
     to_the_microsecond = time.replace(":60", ":59")[:15]
     at = dt.datetime.fromisoformat(f"{date}T{to_the_microsecond}{offset.upper()}").astimezone(dt.UTC)
     if ":60" in time:
-        # A leap second ends a day of UTC. Nobody counts it, so it is the first one of the next day.
+        # A leap second ends a day of UTC. Python has no such second, so it becomes the first one of the next day.
         at += dt.timedelta(seconds=1)
         if (at.hour, at.minute, at.second) != (0, 0, 0):
             raise ValueError("no leap second")
@@ -127,7 +127,7 @@ def instant(value: Any) -> dt.datetime:
 
 
 def past(value: Any) -> dt.datetime:
-    """A moment that has been. A day of grace is for the clock of whoever wrote it down."""
+    """A moment in the past. It may be a day ahead, in case the clock that wrote it was wrong."""
     found = instant(value)
     if found > dt.datetime.now(dt.UTC) + dt.timedelta(days=1):
         raise Invalid("past", "must not be in the future")

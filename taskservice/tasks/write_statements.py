@@ -2,7 +2,7 @@
 
 Each write is one statement for one task or a hundred. It locks the user's row, takes the next numbers of that user's
 change counter there, and writes the tasks. Because of the lock, a user's writers take turns in the order of the
-numbers: whoever reads the counter as N has seen, in the same snapshot, every change up to N.
+numbers: a reader that sees the counter at N sees, in the same snapshot, every change up to N.
 """
 
 import uuid
@@ -111,8 +111,8 @@ def locked_owner() -> sa.CTE:
 def _locked_tasks(owner: sa.CTE, asked: sa.CTE, *conditions: sa.ColumnElement[bool]) -> LateralFromClause:
     """Each asked task in its newest version, read after the owner was locked, and locked too.
 
-    A subquery of its own, so that it is found by its id: a planner that thinks users have ten tasks would otherwise
-    read all of a user who has a hundred thousand.
+    A subquery of its own, so that PostgreSQL finds the task by its id: a planner that expects ten tasks per user would
+    otherwise read all tasks of a user who has a hundred thousand.
     """
     query = sa.select(*COLUMNS).where(
         tasks.c.id == asked.c.id, tasks.c.user_id == owner.c.id, tasks.c.user_id == _user, *conditions
