@@ -45,7 +45,7 @@ class KeySource(Protocol):
         ...
 
     async def obtain(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """The same after asking the issuer; empty if there is no such key. Raises `KeysUnavailable` without its answer."""
+        """The same after asking the issuer; empty if there is no such key. Raises `KeysUnavailable`."""
         ...
 
 
