@@ -177,7 +177,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("TASKSERVICE_DESCRIPTION_MAX", str(rules.DESCRIPTION_MAX), "The longest description, in characters."),
     Setting("TASKSERVICE_DELETE", "soft", "A deleted task goes to the trash, or is gone."),
     Setting("TASKSERVICE_RETENTION_DAYS", "30", "`litestar purge` removes trash older than this."),
-    Setting("TASKSERVICE_USERS", "token", "Whom to serve: whoever has a sound token, or only users found in the users "
+    Setting("TASKSERVICE_USERS", "token", "Which users are served: all with a valid token, or only those in the users "
             "table."),
     Setting("TASKSERVICE_USERS_TABLE", "user", "The table that `registered` looks in: Better Auth's own, in the same "
             "database."),
