@@ -53,7 +53,7 @@ OF_TASK: Final = ("getTask", "replaceTask", "updateTask", "completeTask", "delet
 
 
 class Body(Struct, frozen=True):
-    """What cannot be seen of a request's body. The docs pages fill in the first example."""
+    """Examples of a request's body. The docs pages fill in the first one."""
 
     examples: Mapping[str, Any]
     media_types: Collection[str] = JSON

@@ -1,4 +1,4 @@
-"""One write to one task: what the request asks for, and what is raised where it cannot be done."""
+"""One write to one task: what the request asks for, and the problems that refuse it."""
 
 import uuid
 from typing import Any

@@ -1,4 +1,4 @@
-"""Safe retries over HTTP: what `Idempotency-Key` makes of a request. The kept answers are in `tasks.idempotency`."""
+"""Safe retries over HTTP: handles `Idempotency-Key`. The kept answers are in `tasks.idempotency`."""
 
 import re
 from collections.abc import Awaitable, Callable

@@ -80,7 +80,7 @@ def parse_json(raw: bytes) -> Any:
 
 
 def malformed(error: ValueError) -> MalformedBody:
-    """The problem that a failed reading stands for."""
+    """The problem that describes the error."""
     if isinstance(error, _DuplicateName):
         return MalformedBody(f"The name {str(error)[:100]!r} appears twice in one object")
     if isinstance(error, UnicodeDecodeError):

@@ -34,7 +34,7 @@ may send back what it read. A path that is not described here is a 404, another 
 TAGS: Final = [
     Tag(name="tasks", description="The tasks of the token's user."),
     Tag(name="user tasks", description="The same, with the user's id in the path."),
-    Tag(name="health", description="For whoever watches over the service."),
+    Tag(name="health", description="For monitoring the service."),
 ]
 
 Schema = dict[str, Any]

@@ -18,7 +18,7 @@ from taskservice.tasks.store import Reads, TaskStore
 IMPORTS_AT_ONCE: Final = 2
 """How many imports one worker reads and writes at a time."""
 IMPORT_WAIT_SECONDS: Final = 5
-"""How long a further import waits before it is told to come back."""
+"""How long a further import waits before it is answered 503."""
 
 
 class ImportSlots:
@@ -50,7 +50,7 @@ class TaskService:
         self.list_tags: Final = ListTags(pool)
         self.replicated: Final = ReplicatedReads(tasks, self.list_tags, replicas) if replicas else None
         self.reads: Final[Reads] = self.replicated or tasks
-        """For what decides no write."""
+        """For reads that decide no write."""
         self.bodies: Final = Bodies(settings)
         self.cursor_key: Final = cursor_key(settings)
         self.imports: Final = ImportSlots()
