@@ -121,6 +121,9 @@ def memory_section(bench: Bench, found: Figures) -> None:
             found.memory[candidate.name] = memory.resident(candidate, servers[candidate], bench.world)
         rounds.clean_up(bench.postgres)
         say(f"{candidate.name}: {found.memory[candidate.name]}")
+    found.four_workers = memory.of_four_workers(bench.postgres.url(DATABASE), bench.world, bench.logs)
+    rounds.clean_up(bench.postgres)
+    say(f"four workers: {found.four_workers / 1e6:.0f} MB")
 
 
 def tokens_section(_: Bench, found: Figures) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from bench import comparisons
+from bench import comparisons, operations
 from bench import figures as kept
 from bench.candidates import Name
 from bench.chart import Bar, Group, draw
@@ -125,6 +125,39 @@ def chart(figures: Figures) -> str:
     return draw("CPU time of the API process per request (shorter is better)", legend, groups)
 
 
+CHOOSING = """## What to make of it
+
+One core carries this many requests a second, by the CPU time that a request costs the API process. PostgreSQL needs
+its own on top: see *database* in the figures below.
+"""
+
+PRICE = """Python is the price where a request does little besides being a request: a single task read or written. There
+the time goes into the interpreter's way through routing, headers, the token and the log, which Go and Node.js go
+faster. Where a request carries much data, as a list does, most of the time is spent in compiled parts (the driver, the
+JSON encoder), and the distance shrinks. A front end mostly lists, so of these rows the mixed one is the one to go by.
+
+- Take **this service** for what it does beyond the work that is compared here. A core more costs less than writing
+  that again.
+- Take **Go** where API processes are the larger part of the bill, and somebody is there who writes the rest.
+- A service in **FastAPI with SQLModel entities** costs several times as much for the same requests; it is what this
+  one replaces, not what it competes with.
+- Whatever you take, writes reach **PostgreSQL's** limit first: each takes a lock on the user's row, some indexes and a
+  flush of the log, and these cost the same in any language.
+"""
+
+
+def core_rows(figures: Figures) -> Iterable[Sequence[str]]:
+    chosen = (operations.GET, operations.LIST_100, operations.CREATE, operations.MIXED)
+    found = {entry.operation: entry.lines for entry in figures.operations}
+    for operation in chosen:
+        lines = found.get(operation.name, {})
+        if lines:
+            yield (
+                operation.name,
+                *(count(1e6 / lines[name].cpu) if name in lines else "not measured" for name in kept.TITLES),
+            )
+
+
 def growth_parts(figures: Figures) -> Iterable[str]:
     heads = {
         "table": ("Tasks in the table", "Every user has 1000 tasks."),
@@ -151,6 +184,9 @@ def page(figures: Figures) -> str:
     parts = [HEAD]
     if figures.operations:
         parts += [
+            CHOOSING,
+            table(["", *kept.TITLES.values()], core_rows(figures)) + "\n",
+            PRICE,
             "## Ratios of CPU time per request\n",
             table(["service relative to", *(kept.TITLES[name] for name in kept.YARDSTICKS)], ratio_rows(figures))
             + "\n",
@@ -192,6 +228,10 @@ def odds_and_ends(figures: Figures) -> Iterable[Sequence[str]]:
         wanted = f"{verdict(memory.afterwards / 1e6, kept.MEMORY_AT_MOST_BYTES / 1e6)} MB" if name == "service" else ""
         label = f"resident memory of the worker after {count(memory.requests)} requests: {kept.TITLES[name]}"
         yield label, f"{memory.afterwards / 1e6:.0f} MB (at start {memory.at_start / 1e6:.0f})", wanted
+    if figures.four_workers:
+        wanted = f"{verdict(figures.four_workers / 1e6, kept.FOUR_WORKERS_AT_MOST_BYTES / 1e6)} MB"
+        label = f"{kept.TITLES['service']} with four workers, what they share counted once"
+        yield label, f"{figures.four_workers / 1e6:.0f} MB", wanted
     for algorithm, microseconds in figures.tokens.items():
         yield f"one {algorithm} token check", f"{microseconds:.1f} µs", ""
 

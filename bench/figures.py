@@ -62,6 +62,8 @@ class Figures(msgspec.Struct):
     comparisons: list[Compared] = []
     startup: dict[Name, float] = {}
     memory: dict[Name, Memory] = {}
+    four_workers: int = 0
+    """Bytes of the service with four workers."""
     tokens: dict[str, float] = {}
     crowds: list[CrowdFigures] = []
     growth: list[Point] = []
@@ -88,6 +90,7 @@ TARGETS = (
 )
 READY_WITHIN_SECONDS = 1.0
 MEMORY_AT_MOST_BYTES = 120_000_000
+FOUR_WORKERS_AT_MOST_BYTES = 250_000_000
 GROWTH_AT_MOST = 1.2
 
 

@@ -1,10 +1,12 @@
 """Resident memory of a worker: when it is ready, and after many requests of every kind."""
 
+from pathlib import Path
+
 import msgspec
 
-from bench.candidates import Candidate
+from bench.candidates import SERVICE, Candidate, running
 from bench.load import put_under_load
-from bench.operations import ALL, World
+from bench.operations import ALL, QUICK, World
 from bench.processes import Server
 from bench.rounds import CONNECTIONS
 
@@ -41,3 +43,13 @@ def resident(candidate: Candidate, server: Server, world: World, *, requests: in
             prepared = operation.requests(world, server.port)
             served += put_under_load(server.port, prepared, connections=CONNECTIONS, seconds=SLICE_SECONDS).requests
     return Memory(served, at_start, server.resident_bytes())
+
+
+def of_four_workers(database_url: str, world: World, logs: Path) -> int:
+    """Memory of the service with four workers and the process that watches them, after requests of every kind."""
+    four = msgspec.structs.replace(SERVICE, program=lambda port: (*SERVICE.program(port), "--wc", "4"))
+    with running(four, database_url, logs) as server:
+        for operation in QUICK:
+            prepared = operation.requests(world, server.port)
+            put_under_load(server.port, prepared, connections=CONNECTIONS, seconds=SLICE_SECONDS)
+        return server.proportional_bytes()

@@ -70,6 +70,10 @@ class Server:
     def resident_bytes(self) -> int:
         return sum(int(process.memory_info().rss) for process in self.family())
 
+    def proportional_bytes(self) -> int:
+        """What processes share counts once: workers that are forked share what was loaded before."""
+        return sum(int(process.memory_full_info().pss) for process in self.family())
+
     @property
     def pid(self) -> int:
         return self._popen.pid
