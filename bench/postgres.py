@@ -74,8 +74,9 @@ class Postgres:
         return asyncio.run(run())
 
     def backend_seconds(self) -> float:
-        """CPU time so far of the server's processes that are alive: compare while the pools stay connected."""
-        total = 0.0
+        """CPU time so far of the server's processes, and of those that have ended: some pools let connections go."""
+        ended = self.process.cpu_times()
+        total: float = ended.children_user + ended.children_system
         for child in self.process.children():
             try:
                 times = child.cpu_times()
