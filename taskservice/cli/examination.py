@@ -90,7 +90,7 @@ async def _database(settings: Settings, server: DatabaseServer) -> AsyncIterator
         if settings.users == "registered":
             yield await _users_table(settings, connection)
         for target in settings.database_replicas:
-            yield await _replica(target, connection)
+            yield await _replica(target, settings.database, connection)
     except Exception as error:  # noqa: BLE001 (as above)
         yield Finding(False, "database", describe(error), "does its user own the tables of this service?")
     finally:
@@ -114,7 +114,8 @@ async def _connections(connection: Any, settings: Settings, *, pooled: bool) -> 
     return Finding(True, "connections", f"{counted(workers, 'worker')} with {each} each; {room}")
 
 
-async def _replica(target: ConnectionTarget, primary: Any) -> Finding:
+async def _replica(target: ConnectionTarget, named: ConnectionTarget | None, primary: Any) -> Finding:
+    """`named` is the database URL, which may name the same server: with a failover the roles change."""
     try:
         replica = await open_connection(target)
     except Exception as error:  # noqa: BLE001 (as above)
@@ -124,6 +125,8 @@ async def _replica(target: ConnectionTarget, primary: Any) -> Finding:
         found = await replica.fetchrow(_FOLLOWS, position)
     finally:
         await replica.close()
+    if not found["follows"] and named is not None and target.address in {host.address for host in named.hosts}:
+        return Finding(True, "replica", f"{target.redacted}: is the primary now")
     if not found["follows"]:
         return Finding(False, "replica", f"{target.redacted}: takes writes, so it follows nobody", "name a standby")
     behind = max(found["behind"] or 0, 0)

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import random
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench.http import Answer, request
 from bench.reliability.program import Program, running_program
-from bench.reliability.replicated import Replicated, replicated
-from tests.support.services import number_of
+from bench.reliability.replicated import Replicated, Server, replicated
+from tests.support.commands import Operator
+from tests.support.services import SECRET, number_of
 
 pytestmark = pytest.mark.slow
 
@@ -149,6 +152,7 @@ async def read_for(program: Program, seconds: float) -> float:
     return longest
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["is killed", "freezes"])
 async def test_a_replica_that_is_away_keeps_nobody_waiting_and_is_taken_back(
     servers: Replicated, fault: signal.Signals
@@ -179,6 +183,31 @@ async def test_a_replica_that_is_away_keeps_nobody_waiting_and_is_taken_back(
         log = program.log
     assert log.count("is left out") == 1, log
     assert log.count("is used again") == 1, log
+
+
+async def test_the_doctor_says_how_far_a_replica_is_behind_and_whether_it_follows(
+    servers: Replicated, tmp_path: Path
+) -> None:
+    operator = Operator(tmp_path, BETTER_AUTH_SECRET=SECRET, TASKSERVICE_DATA_DIR=str(tmp_path / "data"))
+
+    async def doctor(replica: Server) -> str:
+        # The primary goes by another address here, so that it may be named as a replica by mistake.
+        urls = {
+            "DATABASE_URL": servers.primary.url.replace(str(servers.primary.port), str(servers.wire.port)),
+            "DATABASE_REPLICA_URLS": replica.url,
+        }
+        return (await asyncio.to_thread(operator.litestar, "doctor", **urls)).out
+
+    name = f"replica .*127.0.0.1:{servers.standby.port}/postgres: [0-9,]+ bytes behind"
+    assert re.search(f"✓ {name}", await doctor(servers.standby))
+    await servers.standby.value("SELECT pg_wal_replay_pause()")
+    try:
+        said = await doctor(servers.standby)
+    finally:
+        await servers.standby.value("SELECT pg_wal_replay_resume()")
+    assert re.search(f"✗ {name}, replay is paused", said)
+    assert "pg_wal_replay_resume() there" in said
+    assert re.search("✗ replica .* takes writes, so it follows nobody", await doctor(servers.primary))
 
 
 async def test_reads_need_the_primary_and_readiness_says_so(servers: Replicated) -> None:
