@@ -115,8 +115,10 @@ def test_a_put_that_creates_cannot_want_the_task_to_exist() -> None:
 # ---- keys
 
 
-async def key(*values: bytes, body: bytes = b"{}", **asked_for: Any) -> Any:
-    request = asked(*((b"idempotency-key", value) for value in values), **asked_for)
+async def key(
+    *values: bytes, body: bytes = b"{}", beside: tuple[tuple[bytes, bytes], ...] = (), **asked_for: Any
+) -> Any:
+    request = asked(*((b"idempotency-key", value) for value in values), *beside, **asked_for)
     found = await read_idempotency_key(request, "sent", body=bytearray(body))
     assert (found is None) == bool(request.errors)
     return found or refused(request)
@@ -154,6 +156,8 @@ async def test_requests_differ_by_path_query_and_body() -> None:
         await key(b"k", body=b"{} "),
         await key(b"k", path="/api/tasks?", query=b""),
         await key(b"k", query=b"\n{}", body=b""),
+        await key(b"k", beside=((b"if-none-match", b"*"),)),
     ]
-    assert len({first, *(other.fingerprint for other in others)}) == 6
+    assert len({first, *(other.fingerprint for other in others)}) == 7
+    assert (await key(b"k", beside=((b"if-match", b'"a"'),))).fingerprint == first
     assert len(first) == 32

@@ -1,9 +1,11 @@
 """Where a reader of the change feed stands: what its token says, what is told after it, and when it is too old."""
 
 import datetime as dt
+import json
 import uuid
 from typing import Any
 
+import msgspec
 import pytest
 
 from taskservice.problems import FieldError, ResyncRequired
@@ -118,5 +120,8 @@ def test_a_page_tells_deletions_and_where_it_ends() -> None:
     told: Any = change_page("alice", Position(1, 0, EPOCH), page(3, 4, has_more=True))
     assert told.changes == [Deletion(uuid.UUID(int=number), "2026-01-02T00:00:00.000000Z") for number in (3, 4)]
     assert (told.next, told.has_more) == ("4.k3f9q2x1", True)
+    assert json.loads(msgspec.json.encode(told))["changes"][0] == {
+        "type": "delete", "id": str(uuid.UUID(int=3)), "deleted_at": "2026-01-02T00:00:00.000000Z",
+    }  # fmt: skip
     told = change_page("alice", Position(1, 0, EPOCH), page(3))
     assert (told.next, told.has_more) == ("9.k3f9q2x1", False)
