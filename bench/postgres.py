@@ -159,3 +159,13 @@ async def _wait_until_it_answers(port: int) -> str:
             return str(await connection.fetchval("SHOW server_version"))
         finally:
             await connection.close()
+
+
+async def rows_of(url: str, statement: str) -> list[Any]:
+    """What one statement finds, through a connection of its own."""
+    connection = await asyncpg.connect(url, timeout=5)
+    try:
+        rows: list[Any] = await connection.fetch(statement)
+        return rows
+    finally:
+        await connection.close()

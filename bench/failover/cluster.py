@@ -17,6 +17,7 @@ import httpx
 import msgspec
 import psutil
 
+from bench.postgres import rows_of
 from bench.processes import free_port
 from taskservice.database.embedded import NEW_CLUSTERS_ARE
 from taskservice.database.programs import binaries_of
@@ -141,12 +142,7 @@ class Node:
         return None
 
     async def rows(self, statement: str) -> list[Any]:
-        connection = await asyncpg.connect(self.url, timeout=5)
-        try:
-            rows: list[Any] = await connection.fetch(statement)
-            return rows
-        finally:
-            await connection.close()
+        return await rows_of(self.url, statement)
 
     @property
     def url(self) -> str:

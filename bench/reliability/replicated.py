@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 import psutil
 
-from bench.postgres import INITDB
+from bench.postgres import INITDB, rows_of
 from bench.processes import free_port
 from bench.reliability.wire import Wire
 from taskservice.database.embedded import NEW_CLUSTERS_ARE
@@ -69,12 +69,7 @@ class Server:
         return rows[0][0] if rows else None
 
     async def rows(self, statement: str) -> list[Any]:
-        connection = await asyncpg.connect(self.url, timeout=5)
-        try:
-            rows: list[Any] = await connection.fetch(statement)
-            return rows
-        finally:
-            await connection.close()
+        return await rows_of(self.url, statement)
 
     @property
     def url(self) -> str:

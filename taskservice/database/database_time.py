@@ -1,14 +1,14 @@
 """How long the current request has waited for the database.
 
-The pool and `tasks.list_tags` add to it, the access log reads it; neither knows the other. Around whatever waits:
-
-    spent = spent_on_database.get()
-    if spent is not None:
-        spent.database_seconds += elapsed
+What waits adds to it, the access log reads it; neither knows the other.
 """
 
+from collections.abc import Awaitable
 from contextvars import ContextVar
-from typing import Final
+from time import perf_counter
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 
 class Spent:
@@ -21,3 +21,13 @@ class Spent:
 
 
 spent_on_database: Final[ContextVar[Spent | None]] = ContextVar("spent_on_database", default=None)
+
+
+async def counted(awaited: Awaitable[T]) -> T:
+    """The result of something that runs elsewhere, with the wait for it counted as the current request's."""
+    spent, started = spent_on_database.get(), perf_counter()
+    try:
+        return await awaited
+    finally:
+        if spent is not None:
+            spent.database_seconds += perf_counter() - started

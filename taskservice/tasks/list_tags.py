@@ -7,9 +7,8 @@ was read before it came.
 import asyncio
 from collections.abc import Iterable, Iterator
 from contextvars import Context
-from time import perf_counter
 
-from taskservice.database.database_time import spent_on_database
+from taskservice.database.database_time import counted
 from taskservice.tasks.read_statements import TAGS
 from taskservice.tasks.store import Queries
 from taskservice.tasks.tags import entity_tag, epoch_before_first_write
@@ -30,12 +29,7 @@ class ListTags:
         if self._reading is None:
             # In a context of its own: it reads for many requests, and does not belong to the first of them.
             self._reading = asyncio.get_running_loop().create_task(self._read(), context=Context())
-        spent, started = spent_on_database.get(), perf_counter()
-        try:
-            return await answer
-        finally:
-            if spent is not None:
-                spent.database_seconds += perf_counter() - started
+        return await counted(answer)
 
     async def _read(self) -> None:
         try:

@@ -11,11 +11,10 @@ from the primary would go back in time. Reads that decide a write do not use rep
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
-from time import perf_counter
 from typing import Final, TypeVar
 from uuid import UUID
 
-from taskservice.database.database_time import spent_on_database
+from taskservice.database.database_time import counted, spent_on_database
 from taskservice.database.failures import describe
 from taskservice.database.replicas import Replica, Replicas
 from taskservice.tasks.list_query import ListQuery
@@ -64,7 +63,7 @@ class ReplicatedReads:
         reading = asyncio.create_task(_read(replica, read), context=context)
         try:
             tag = await self._tags.of(owner)
-            found = await _waited_for(reading)
+            found = await counted(reading)
         finally:
             reading.cancel()
         if found is None:
@@ -85,13 +84,3 @@ async def _read(replica: Replica, read: Callable[[TaskStore], Awaitable[Found]])
     except Exception as error:  # noqa: BLE001 (on any error the primary answers)
         replica.leave_out(describe(error.__cause__ or error))
         return None
-
-
-async def _waited_for(reading: "asyncio.Task[Found | None]") -> Found | None:
-    """Its result, with the wait counted as the request's."""
-    spent, started = spent_on_database.get(), perf_counter()
-    try:
-        return await reading
-    finally:
-        if spent is not None:
-            spent.database_seconds += perf_counter() - started

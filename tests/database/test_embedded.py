@@ -21,6 +21,7 @@ import pytest
 from taskservice.database import account, embedded
 from taskservice.database.embedded import EmbeddedPostgres
 from taskservice.database.programs import EmbeddedPostgresError, EmbeddedPostgresMissingError, binaries_of
+from tests.support import needs
 
 pytestmark = pytest.mark.slow
 
@@ -430,8 +431,8 @@ class TestAttacks:
         (server.home / name).unlink()
         assert target.read_text() == "precious\n"
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs it under another account")
     def test_under_root_no_other_process_shares_its_account(self, running: EmbeddedPostgres) -> None:
+        needs.root()
         running.ensure_running()
         uid = Path(f"/proc/{pid_of(running)}").stat().st_uid
         with pytest.raises(KeyError):
@@ -440,8 +441,8 @@ class TestAttacks:
             attempt = subprocess.run(["cat", path], check=False, user="nobody", extra_groups=[], capture_output=True)
             assert b"Permission denied" in attempt.stderr
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs it under another account")
     def test_under_root_a_cluster_that_belongs_to_nobody_is_taken_from_there(self, server: EmbeddedPostgres) -> None:
+        needs.root()
         ask(server.ensure_running(), "create table kept as select 42 as it", "select 1")
         server.stop()
         nobody = pwd.getpwnam("nobody")
