@@ -7,11 +7,12 @@ from litestar.types import Scope
 from msgspec import Struct
 
 from taskservice.api.request import TaskRequest
+from taskservice.tasks.tags import TAG
 from taskservice.tasks.validation import Invalid
 
 _TAG: Final = re.compile(rb'[ \t,]*(W/)?("[\x21\x23-\x7e\x80-\xff]*")[ \t]*(?:,[ \t,]*|$)')
 """One tag, with the empty elements of the list around it, which mean nothing (RFC 9110, 5.6.1)."""
-_ONE: Final = re.compile(rb'"[\x21\x23-\x7e]*"')
+_ONE: Final = re.compile(TAG.encode())
 """Nearly all clients send the one tag that they were given."""
 _NONE: Final = "If-None-Match"
 _RULE: Final = 'must be entity tags in double quotes, such as "7-k3f9q2x1", or *'

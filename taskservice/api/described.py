@@ -24,7 +24,6 @@ Kinds = tuple[type[Problem], ...]
 
 READ: Final[Kinds] = (problems.TaskNotFound, problems.ForeignTask)
 WRITE: Final[Kinds] = (*READ, problems.PreconditionFailed)
-BODY: Final[Kinds] = (problems.MalformedBody, problems.BodyTooLarge, problems.UnsupportedMediaType)
 RETRIED: Final[Kinds] = (problems.IdempotencyKeyReused,)
 
 # ---- examples

@@ -70,5 +70,5 @@ async def once(
         if kept is not None:
             return Answer.replay(kept.status, [*kept.headers, _REPLAYED], kept.body)
         answer = await work(tasks)
-        await key.keep(transaction, Kept(answer.status, list(answer.extra_headers), answer.body()))
+        await key.keep(transaction, Kept(answer.status_code, list(answer.extra_headers), answer.body()))
         return answer

@@ -11,10 +11,11 @@ from taskservice.tasks.export import FORMATS
 from taskservice.tasks.filters import SORTS
 from taskservice.tasks.importing import Existing
 from taskservice.tasks.list_query import Surface
+from taskservice.tasks.tags import TAG
 
 # ---- path and headers: types for the signatures of handlers, which read the values with readers of their own
 
-_TAGS: Final = r'^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$'
+_TAGS: Final = rf"^(\*|(W/)?{TAG}(, ?(W/)?{TAG})*)$"
 
 
 def _text(**schema: Any) -> dict[str, Any]:

@@ -121,7 +121,7 @@ async def may_take_merge_patch(request: AnyRequest) -> None:
 
 
 async def ignores_body(request: AnyRequest) -> None:
-    """Reads the body of an operation that has no use for it, within the limits of size."""
+    """Reads and discards the body of an operation that takes none, so that the limit on its size applies."""
     await request.body()
 
 

@@ -41,15 +41,14 @@ class _Encoded:
 
 
 class Answer(Response[T]):
-    """An answer about tasks. Skips what Litestar's own response looks for: cookies, templates, encoders.
-
-    That saves 14 µs of each request.
+    """An answer about tasks, without what Litestar's own response does besides: `response_headers`, cookies,
+    background tasks and encoders have no effect on it. That saves 14 µs of each request.
     """
 
     def __init__(self, content: T, status_code: int = 200, *headers: Header) -> None:
         # Not super().__init__: nothing of what it prepares is used.
         self.content = content
-        self.status: Final = status_code
+        self.status_code: int = status_code
         self.extra_headers = headers
 
     @classmethod
@@ -70,7 +69,7 @@ class Answer(Response[T]):
         headers = [*_PRIVATE, *self.extra_headers]
         if self.content is not None:
             headers += (_JSON, (b"content-length", b"%d" % len(body)))
-        return _Encoded(self.status, headers, body)
+        return _Encoded(self.status_code, headers, body)
 
 
 class Download(Response[bytes]):

@@ -7,11 +7,12 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from taskservice import rules
 from taskservice.tasks.schemas import Completion, TaskChange, TaskCreate
+from taskservice.tasks.tags import TAG
 
 EntityTag = Annotated[
     str,
     Meta(
-        pattern=r'^(\*|"[\x21\x23-\x7e]*")$',
+        pattern=rf"^(\*|{TAG})$",
         description="The operation happens only if the task's `ETag` is this.",
         examples=['"7-k3f9q2x1"'],
     ),

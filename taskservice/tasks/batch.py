@@ -15,12 +15,12 @@ from taskservice.tasks import validation
 from taskservice.tasks.bodies import Bodies
 from taskservice.tasks.schemas import Task, TaskChange, TaskCreate, task_from
 from taskservice.tasks.store import Edited, TaskStore
-from taskservice.tasks.tags import row_tag
+from taskservice.tasks.tags import TAG, row_tag
 from taskservice.tasks.validation import Fields, Invalid
 from taskservice.tasks.write_statements import Edit
 
 OPERATIONS: Final = ("create", "update", "complete", "delete", "restore")
-_TAG: Final = re.compile(r'"[\x21\x23-\x7e]*"')
+_TAG: Final = re.compile(TAG)
 
 
 class BatchResult(Struct, frozen=True):

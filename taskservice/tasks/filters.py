@@ -52,7 +52,7 @@ class Order(Struct, frozen=True):
 # ---- conditions
 
 _status = tasks.c.status
-# Compared as the indexes have them: without a moment is last.
+# Compared as the indexes have them: NULL sorts last.
 _due, _completed_at = none_last(tasks.c.due_date), none_last(tasks.c.completed_at)
 
 

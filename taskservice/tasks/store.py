@@ -3,7 +3,6 @@
 import datetime as dt
 import uuid
 from collections.abc import Sequence
-from copy import copy
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -103,9 +102,7 @@ class TaskStore:
 
     def within(self, transaction: Queries) -> "TaskStore":
         """The same, with every statement in this transaction."""
-        inside = copy(self)
-        inside._queries = transaction  # noqa: SLF001 (a copy of oneself)
-        return inside
+        return TaskStore(transaction)
 
     # ---- reading
 

@@ -9,6 +9,8 @@ import hashlib
 from typing import Any, Final
 
 EPOCH_LENGTH: Final = 8
+TAG: Final = r'"[!#-~]*"'
+"""The form of a strong entity tag (RFC 9110) in ASCII, as a regular expression."""
 
 
 def entity_tag(revision: int, epoch: str) -> str:

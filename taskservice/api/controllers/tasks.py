@@ -9,7 +9,7 @@ from litestar.params import JSONBody
 from msgspec import UNSET
 
 from taskservice.api.conditional import read_creates, read_if_none_match
-from taskservice.api.described import BODY, OF_TASK, READ, RETRIED, TASK, WRITE, Body, described
+from taskservice.api.described import OF_TASK, READ, RETRIED, TASK, WRITE, Body, described
 from taskservice.api.dto import BodyDTO, PutDTO
 from taskservice.api.edits import apply_edit, create_under, missing, read_edit
 from taskservice.api.idempotency import once, read_idempotency_key
@@ -36,8 +36,6 @@ CHANGES: Final[dict[str, Any]] = {
 
 
 class TaskController(Controller):
-    path = "/"
-
     @get(
         "/",
         summary="List tasks",
@@ -76,7 +74,6 @@ class TaskController(Controller):
         return_dto=None,
         before_request=takes_json,
         operation_class=described(
-            *BODY,
             *RETRIED,
             headers={201: CREATED_ONCE},
             body=Body(
@@ -175,7 +172,6 @@ class TaskController(Controller):
         return_dto=None,
         before_request=takes_json,
         operation_class=described(
-            *BODY,
             *WRITE,
             *RETRIED,
             headers={200: TAGGED_ONCE, 201: CREATED_ONCE},
@@ -217,7 +213,7 @@ class TaskController(Controller):
         return_dto=None,
         before_request=takes_merge_patch,
         operation_class=described(
-            *BODY, *WRITE, *RETRIED, headers={200: TAGGED_ONCE}, body=Body(CHANGES, MERGE_PATCH), example=TASK
+            *WRITE, *RETRIED, headers={200: TAGGED_ONCE}, body=Body(CHANGES, MERGE_PATCH), example=TASK
         ),
     )
     async def update_task(
@@ -239,7 +235,6 @@ class TaskController(Controller):
         return_dto=None,
         before_request=may_take_merge_patch,
         operation_class=described(
-            *BODY,
             *WRITE,
             *RETRIED,
             headers={200: TAGGED_ONCE},

@@ -21,8 +21,6 @@ TRASHED: Final = TASK | {"deleted_at": "2026-11-21T08:00:00.000000Z", "purge_at"
 
 
 class TrashController(Controller):
-    path = "/"
-
     @get(
         "/trash",
         summary="List the trash",
@@ -34,6 +32,7 @@ class TrashController(Controller):
         good. Empty under the policy `delete = "hard"`, which keeps nothing."""
         service, owner = request.service, request.owner
         query = read_trash_query(request.scope["query_string"], service.cursor_key)
+        # Not from a replica: a purge takes no number of the counter, so a replica's page could not be checked.
         page = await service.tasks.page(owner, query)
         days = service.settings.retention_days
         headers = next_page(request, query, page)
