@@ -54,6 +54,8 @@ class Connections:
         self._idle: list[tuple[Connection, float]] = []
         """Each with the time it came back."""
         self._open = 0
+        """Those that are being opened count."""
+        self._opening = 0
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
         """Each gets a connection, or None: a place is free, or an outage has begun or ended."""
         self._outage: Outage | None = None
@@ -79,9 +81,9 @@ class Connections:
         return self._outage is not None
 
     @property
-    def has_live_idle(self) -> bool:
-        """Whether an idle connection's socket is still open. No query is sent."""
-        return any(not connection.is_closed() for connection, _ in self._idle)
+    def is_connected(self) -> bool:
+        """Whether a connection is open, as far as can be seen without a query."""
+        return self.in_use > self._opening or any(not connection.is_closed() for connection, _ in self._idle)
 
     # ---- lending
 
@@ -183,6 +185,7 @@ class Connections:
     async def _open_one(self, until: float) -> Connection | None:
         """None: it could not be opened, and an outage has begun."""
         self._open += 1
+        self._opening += 1
         try:
             async with asyncio.timeout(left(until)):
                 return await self._connect(left(until))
@@ -197,6 +200,8 @@ class Connections:
         except BaseException:
             self._free_place()
             raise
+        finally:
+            self._opening -= 1
 
     async def _wait_for_one(self, until: float) -> Connection | None:
         """A returned connection; None: something has changed, so look again."""

@@ -81,8 +81,7 @@ class Pool:
 
     @property
     def is_connected(self) -> bool:
-        """Whether a connection is open, as far as can be seen without a query."""
-        return self._connections.in_use > 0 or self._connections.has_live_idle
+        return self._connections.is_connected
 
     @property
     def waiting(self) -> int:

@@ -9,7 +9,6 @@ from tests.support import needs
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
 async def test_every_answer_fits_into_the_order_of_the_writes(postgres: KillablePostgres) -> None:
     needs.program("pgbouncer")
     needs.program("faketime")

@@ -31,6 +31,7 @@ async def test_nothing_acknowledged_is_lost_when_workers_are_killed(postgres: Ki
     assert not killed.other_answers
 
 
+@pytest.mark.usefixtures("pgbouncer")
 async def test_no_wrong_row_comes_from_behind_pgbouncer(postgres: KillablePostgres) -> None:
     pooled = await scenarios.behind_pgbouncer(postgres, requests=2000)
     assert pooled.wrong == 0

@@ -71,6 +71,13 @@ async def test_connections_that_the_database_closed_are_no_proof_unless_it_sleep
     assert not await answers(pool, sleeps=False)
 
 
+async def test_a_connection_that_another_probe_is_opening_is_no_proof(pool: Pool, wire: Wire) -> None:
+    wire.cut()
+    while pool.is_connected:
+        await asyncio.sleep(0.02)
+    assert set(await asyncio.gather(answers(pool, sleeps=False), answers(pool, sleeps=False))) == {False}
+
+
 async def test_after_a_failure_nothing_is_taken_for_granted(pool: Pool, wire: Wire) -> None:
     wire.cut()
     with pytest.raises(DatabaseUnavailable):
