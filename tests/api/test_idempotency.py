@@ -11,6 +11,8 @@ from tests.support.problems import assert_problem, fields_of
 from tests.support.services import Caller, Service, Services, SurfaceName
 from tests.support.wire import Wire
 
+pytestmark = pytest.mark.slow
+
 
 def key(value: str | None = None) -> dict[str, str]:
     return {"Idempotency-Key": value or str(uuid4())}

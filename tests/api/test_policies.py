@@ -8,6 +8,8 @@ import pytest
 from tests.support.problems import assert_problem, fields_of
 from tests.support.services import Caller, Service, Services, SurfaceName
 
+pytestmark = pytest.mark.slow
+
 
 def user_of(service: Service, surface: SurfaceName, someone: Any) -> Caller:
     return service.user(someone("policy"), surface)

@@ -9,6 +9,8 @@ import pytest
 from tests.support.postgres import ThrowawayPostgres
 from tests.support.services import Caller, Service, Services
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 async def following(services: Services, postgres: ThrowawayPostgres, migrated_template: str) -> AsyncIterator[Service]:

@@ -3,11 +3,15 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from bench.http import request
 from taskservice.server.protocol import PIPELINE_MAX
 from taskservice.server.unsent import PIECE_BYTES
 from tests.attack.test_unread_answers import idle_readers
 from tests.support.talk import serving, talking
+
+pytestmark = pytest.mark.slow
 
 LARGE = 32 << 20
 

@@ -14,6 +14,8 @@ from tests.support.services import Service, Services
 from tests.support.stage import Stage
 from tests.support.wire import Wire
 
+pytestmark = pytest.mark.slow
+
 
 class CountingWire(Wire):
     """Also counts what passes."""

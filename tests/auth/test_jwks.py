@@ -22,6 +22,8 @@ from taskservice.settings import load_settings
 from tests.auth.issuer import Issuer, jwk_of, new_key
 from tests.support.stage import Stage
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def issuer(stage: Stage) -> Iterator[Issuer]:

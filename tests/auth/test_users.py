@@ -19,6 +19,8 @@ from tests.support.problems import assert_problem
 from tests.support.services import Service, Services
 from tests.support.stage import Stage
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 async def service(services: Services) -> AsyncIterator[Service]:

@@ -7,6 +7,8 @@ from bench.reliability.database import KillablePostgres, running_postgres
 from bench.reliability.program import running_program
 from taskservice.database.checks import too_few_connections, wrong_schema
 
+pytestmark = pytest.mark.slow
+
 
 async def start_log(
     postgres: KillablePostgres, *options: str, ready: bool = True, connections: str = "10", schema: str = ""

@@ -12,6 +12,8 @@ from taskservice.tasks.read_statements import list_page
 from tests.support.plans import OWNER
 from tests.support.services import Service, Services
 
+pytestmark = pytest.mark.slow
+
 LARGE = """
 INSERT INTO users (id) SELECT 'user ' || n FROM generate_series(0, 200) n;
 INSERT INTO tasks (id, user_id, title, status, completed_at, created_at, updated_at, revision)

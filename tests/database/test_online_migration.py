@@ -13,6 +13,8 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.database.test_migrations import commands, schema
 
+pytestmark = pytest.mark.slow
+
 Connection = Any
 
 STATEMENTS: Final = {

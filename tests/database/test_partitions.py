@@ -25,6 +25,8 @@ from taskservice.tasks.read_statements import FOREIGN, TAGS
 from tests.support.partitions import PARTITIONS, number_of, partition
 from tests.support.postgres import ThrowawayPostgres
 
+pytestmark = pytest.mark.slow
+
 Connection = Any
 
 USER: Final = "alice"

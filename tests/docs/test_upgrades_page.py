@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from taskservice.database.migrations import HEAD
 from tests.docs.blocks import blocks_of
 from tests.support.commands import Operator, Outcome
 from tests.support.services import SECRET, Services
+
+pytestmark = pytest.mark.slow
 
 
 async def test_the_commands_migrate_and_take_back(tmp_path: Path, services: Services, database_url: str) -> None:

@@ -13,6 +13,8 @@ from taskservice.tasks.repository import TaskRepository
 from tests.repository.conftest import DEADLINE
 from tests.repository.rows import task_of, user_of
 
+pytestmark = pytest.mark.slow
+
 
 async def user_ids(pool: Pool) -> list[str]:
     return [row["id"] for row in await pool.fetch("SELECT id FROM users ORDER BY id", (), repeatable=True)]

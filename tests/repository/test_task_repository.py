@@ -20,6 +20,8 @@ from taskservice.tasks.repository import TaskRepository
 from taskservice.tasks.user_repositories import IdempotencyKeyRepository, TombstoneRepository, UserRepository
 from tests.repository.rows import task_of
 
+pytestmark = pytest.mark.slow
+
 SCOPED = {
     "get",
     "get_one",

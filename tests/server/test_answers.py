@@ -11,6 +11,8 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from taskservice.server.protocol import PIPELINE_MAX
 from tests.support.talk import serving, talking
 
+pytestmark = pytest.mark.slow
+
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 

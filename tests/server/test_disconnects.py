@@ -13,6 +13,8 @@ from taskservice.observability.logging_setup import configure_logging
 from tests.support.talk import serving, talking
 from tests.web.small_app import settings_of
 
+pytestmark = pytest.mark.slow
+
 PAGE = b"x" * 50_000
 
 

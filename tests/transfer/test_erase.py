@@ -7,6 +7,8 @@ import pytest
 from tests.support.problems import assert_problem, fields_of
 from tests.support.services import Caller
 
+pytestmark = pytest.mark.slow
+
 
 async def test_it_says_how_much_it_erased(alice: Caller) -> None:
     tasks = [await alice.create(str(number)) for number in range(5)]

@@ -31,6 +31,8 @@ from tests.support.services import SECRET, Caller, Service
 from tests.support.tokens import bearer, signed
 from tests.support.wire import Wire
 
+pytestmark = pytest.mark.slow
+
 FILL = (
     "INSERT INTO tasks (id, user_id, title, description, revision) SELECT gen_random_uuid(), $1, 'task ' || n, "
     "repeat('x', $3), n FROM generate_series(1, $2::int) n"

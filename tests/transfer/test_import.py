@@ -12,6 +12,8 @@ import pytest
 from tests.support.problems import assert_problem, fields_of
 from tests.support.services import Caller, Service, Services, SurfaceName
 
+pytestmark = pytest.mark.slow
+
 JSON = {"Content-Type": "application/json"}
 Item = dict[str, Any]
 

@@ -14,6 +14,8 @@ from tests.support.services import Service, Services
 from tests.support.stage import Stage
 from tests.web.launched import launched
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def watched(services: Services) -> Service:

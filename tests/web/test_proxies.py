@@ -14,6 +14,8 @@ from bench.processes import free_port
 from tests.support.proxies import PROXIES, running_proxy
 from tests.support.services import Service, Services
 
+pytestmark = pytest.mark.slow
+
 
 class Behind(NamedTuple):
     service: Service
