@@ -300,12 +300,12 @@ class TwoUsers(RuleBasedStateMachine):
         else:
             assert response.status_code == 200
             self._expect_restored(user, task_id, response.json())
-            assert response.headers["etag"] == user.tag(user.revision)
+            assert response.headers["etag"] == response.json()["etag"] == user.tag(user.revision)
 
     def _expect_restored(self, user: User, task_id: str, answer: Task) -> None:
         user.revision += 1
         before = user.trash.pop(task_id)
-        assert answer == before | {"updated_at": answer["updated_at"], "etag": user.tag(user.revision)}
+        assert answer == before | {"updated_at": answer["updated_at"], "etag": answer["etag"]}
         assert answer["updated_at"] > before["updated_at"]
         user.live[task_id] = answer
         user.tags[task_id] = user.revision
@@ -486,6 +486,7 @@ class TwoUsers(RuleBasedStateMachine):
     def _learn_number(self, user: User, task_id: str, started: int) -> None:
         if task_id in user.live:
             tag = user.call("token", "GET", f"/{task_id}").headers["etag"]
+            assert user.live[task_id]["etag"] == tag
         else:
             tag = user.call("token", "POST", f"/{task_id}/restore", headers={"If-Match": '"0"'}).headers["etag"]
             user.trash[task_id] |= {"etag": tag}
