@@ -4,9 +4,11 @@ A class here is the whole definition of a problem; `docs/errors.md` and `/schema
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from msgspec import UNSET, Struct, UnsetType
+
+from taskservice import rules
 
 Location = Literal["body", "query", "path", "header"]
 
@@ -52,6 +54,8 @@ class Problem(Exception):
     title: ClassVar[str]
     remedy: ClassVar[str]
     """What the developer of a client should do about it."""
+    usual_detail: ClassVar[str | None] = None
+    """What an answer says where nobody says more; the title where there is none."""
 
     def __init__(
         self,
@@ -60,8 +64,8 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
         errors: Sequence[FieldError] = (),
     ) -> None:
-        super().__init__(detail or self.title)
-        self.detail = detail or self.title
+        self.detail = detail or self.usual_detail or self.title
+        super().__init__(self.detail)
         self.headers: dict[str, str] = dict(headers or {})
         self.errors = tuple(errors)
 
@@ -77,6 +81,16 @@ class Problem(Exception):
             request_id=request_id,
             errors=self.errors or UNSET,
         )
+
+    @classmethod
+    def example(cls) -> Self:
+        """A problem as a client may meet it."""
+        return cls()
+
+
+def example_of(kind: type[Problem]) -> ProblemDocument:
+    """The document of such a problem, as descriptions show it."""
+    return kind.example().document(instance="/api/tasks", request_id="01976b2e-0b3c-7c4e-9d57-1f2a3b4c5d6e")
 
 
 def catalogue() -> Iterator[type[Problem]]:
@@ -96,6 +110,7 @@ def catalogue() -> Iterator[type[Problem]]:
 
 class BadRequest(Problem):
     status, code, title = 400, "bad-request", "Bad request"
+    usual_detail = "The request is not well-formed HTTP"
     remedy = "Send a well-formed HTTP request."
 
 
@@ -149,18 +164,14 @@ class UnknownUser(Unauthenticated):
 
 class PathOwnerMismatch(Problem):
     status, code, title = 403, "path-owner-mismatch", "Forbidden"
+    usual_detail = "The user in the path is not the user of the token"
     remedy = "Use the id of the token's own user (its `sub`) in the path."
-
-    def __init__(self) -> None:
-        super().__init__("The user in the path is not the user of the token")
 
 
 class ForeignTask(Problem):
     status, code, title = 403, "foreign-task", "Forbidden"
+    usual_detail = "This task belongs to another user"
     remedy = "The task belongs to another user. Drop the id; it will never be readable with this token."
-
-    def __init__(self) -> None:
-        super().__init__("This task belongs to another user")
 
 
 # ---- 404, 405: nothing there
@@ -168,6 +179,7 @@ class ForeignTask(Problem):
 
 class NotFound(Problem):
     status, code, title = 404, "not-found", "Not found"
+    usual_detail = "Nothing is served at this path"
     remedy = "Check the path against `/schema/openapi.json`."
 
 
@@ -178,6 +190,7 @@ class TaskNotFound(Problem):
 
 class MethodNotAllowed(Problem):
     status, code, title = 405, "method-not-allowed", "Method not allowed"
+    usual_detail = "This path does not serve this method"
     remedy = "Use one of the methods in the header `Allow`."
 
 
@@ -185,7 +198,8 @@ class MethodNotAllowed(Problem):
 
 
 class RequestTimeout(Problem):
-    status, code, title = 408, "request-timeout", "The request took too long to arrive"
+    status, code, title = 408, "request-timeout", "Request timeout"
+    usual_detail = "The request did not arrive in time"
     remedy = "Send the head of a request within 10 seconds and its body within 30."
 
 
@@ -194,10 +208,8 @@ class RequestTimeout(Problem):
 
 class ResyncRequired(Problem):
     status, code, title = 410, "resync-required", "Resync required"
+    usual_detail = "This token is older than the deletions still remembered, or from before a restore: resync"
     remedy = "Drop the local copy and read `/changes` again without `since`."
-
-    def __init__(self) -> None:
-        super().__init__("This token is older than the deletions still remembered, or from before a restore: resync")
 
 
 class PreconditionFailed(Problem):
@@ -222,11 +234,13 @@ class PreconditionFailed(Problem):
 
 class BodyTooLarge(Problem):
     status, code, title = 413, "body-too-large", "Body too large"
+    usual_detail = "The body is larger than this operation takes"
     remedy = "Send less: 64 KiB for a task, 1 MiB for a batch, 16 MiB for an import."
 
 
 class UriTooLong(Problem):
     status, code, title = 414, "uri-too-long", "URI too long"
+    usual_detail = "The path and the query together are too long"
     remedy = "Shorten the path or the query."
 
 
@@ -246,14 +260,23 @@ class ValidationFailed(Problem):
             detail += f"; the first {ERRORS_LISTED} are listed"
         super().__init__(detail, errors=errors[:ERRORS_LISTED])
 
+    @classmethod
+    def example(cls) -> Self:
+        message = f"must have at most {rules.TITLE_MAX} characters"
+        return cls(
+            [FieldError(field="title", location="body", rule="max_length", limit=rules.TITLE_MAX, message=message)]
+        )
+
 
 class IdempotencyKeyReused(Problem):
     status, code, title = 422, "idempotency-key-reused", "Idempotency key reused"
+    usual_detail = "This Idempotency-Key came before, with another request"
     remedy = "This key was used for another body within 24 hours. Make a fresh key for each new request."
 
 
 class HeadersTooLarge(Problem):
     status, code, title = 431, "headers-too-large", "Request headers too large"
+    usual_detail = "The headers are larger than the service takes"
     remedy = "Send fewer or shorter headers."
 
 
@@ -262,14 +285,13 @@ class HeadersTooLarge(Problem):
 
 class InternalError(Problem):
     status, code, title = 500, "internal-error", "Internal server error"
+    usual_detail = "An unexpected error happened; it was logged under this request id"
     remedy = "Repeat later. If it stays, tell the operator the `request_id`; the cause is in the log under it."
-
-    def __init__(self) -> None:
-        super().__init__("An unexpected error happened; it was logged under this request id")
 
 
 class UnknownTransferCoding(Problem):
     status, code, title = 501, "unknown-transfer-coding", "Unknown transfer coding"
+    usual_detail = "The body arrives in a coding that the service does not know"
     remedy = "Send the body with `Content-Length`, or with `Transfer-Encoding: chunked` and no other coding."
 
 
@@ -285,19 +307,23 @@ class Unavailable(Problem):
 
 class DatabaseUnavailable(Unavailable):
     code, title = "database-unavailable", "Database unavailable"
+    usual_detail = "The database does not answer"
     remedy = "Wait for `Retry-After` seconds and repeat. A write is safe to repeat with an `Idempotency-Key`."
 
 
 class Overloaded(Unavailable):
     code, title, retry_after = "overloaded", "Overloaded", 1
+    usual_detail = "Too many requests wait for the database"
     remedy = "More requests than connections. Wait for `Retry-After` seconds and repeat."
 
 
 class KeysUnavailable(Unavailable):
     code, title = "keys-unavailable", "Key server unavailable"
+    usual_detail = "The issuer's keys cannot be fetched"
     remedy = "The token's key could not be fetched from its issuer. Wait for `Retry-After` seconds and repeat."
 
 
 class NotReady(Unavailable):
     code, title = "not-ready", "Not ready"
+    usual_detail = "The service is starting or stopping"
     remedy = "The service is starting or stopping. Wait for `Retry-After` seconds and repeat."

@@ -11,11 +11,19 @@ from litestar.openapi.spec import Components, Contact, License, OpenAPI, Operati
 from litestar.types import Method
 from litestar.types.internal_types import PathParameterDefinition
 
-from taskservice import __version__, problems, rules
+from taskservice import __version__, problems
 from taskservice.api.described import Body, DescribedOperation, Kinds, Said
 from taskservice.api.parameters import USER_ID, query_parameter
 from taskservice.api.struct_schemas import REF, component
-from taskservice.problems import FieldError, Problem, ProblemDocument, Unauthenticated, Unavailable, catalogue
+from taskservice.problems import (
+    FieldError,
+    Problem,
+    ProblemDocument,
+    Unauthenticated,
+    Unavailable,
+    catalogue,
+    example_of,
+)
 from taskservice.settings import Settings
 from taskservice.tasks.list_query import PATH_SURFACE, TOKEN_SURFACE
 from taskservice.web.docs import DocumentPlugin, docs_router
@@ -283,7 +291,7 @@ class _Writer:
                 "content": {
                     MEDIA_TYPE: {
                         "schema": _reference("schemas", "ProblemDocument"),
-                        "examples": {kind.code: {"value": _example(kind)} for kind in coded},
+                        "examples": {kind.code: {"value": msgspec.to_builtins(example_of(kind))} for kind in coded},
                     }
                 },
             }
@@ -311,20 +319,6 @@ def _links(path: str, operations: Iterable[str]) -> Schema:
     names = [name.replace("Task", "UserTask") for name in operations]
     parameters = {"user_id": "$request.path.user_id", "task_id": task_id}
     return {name: {"operationId": name, "parameters": parameters} for name in names}
-
-
-def _example(kind: type[Problem]) -> Schema:
-    if issubclass(kind, problems.ValidationFailed):
-        too_long = FieldError(
-            field="title", location="body", rule="max_length", limit=rules.TITLE_MAX,
-            message=f"must have at most {rules.TITLE_MAX} characters",
-        )  # fmt: skip
-        problem: Problem = kind([too_long])
-    else:
-        problem = kind()
-    document = problem.document(instance="/api/tasks", request_id="01976b2e-0b3c-7c4e-9d57-1f2a3b4c5d6e")
-    shown: Schema = msgspec.to_builtins(document)
-    return shown
 
 
 def _reference(section: str, name: str) -> Schema:

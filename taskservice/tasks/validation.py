@@ -155,7 +155,6 @@ class Fields:
         self._checks = checks
         self._required = tuple(required)
         self._ignored = frozenset(ignored)
-        self._allowed = (*checks, *sorted(self._ignored - set(checks)))
 
     def read(
         self, document: Any, errors: list[FieldError], *, at: str = "", index: int | None = None
@@ -179,4 +178,4 @@ class Fields:
         return values
 
     def _unknown(self, field: str, index: int | None) -> FieldError:
-        return Invalid("unknown_field", "is not a field of this object", allowed=self._allowed).at(field, "body", index)
+        return Invalid("unknown_field", "is not a field of this object", allowed=self._checks).at(field, "body", index)

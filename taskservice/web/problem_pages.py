@@ -5,11 +5,12 @@ from collections.abc import Iterable
 from html import escape
 from itertools import groupby
 
+import msgspec
 from litestar import MediaType, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from taskservice.problems import NotFound, Problem, catalogue
+from taskservice.problems import NotFound, Problem, catalogue, example_of
 from taskservice.web.layout import Layout
 
 
@@ -34,6 +35,7 @@ def problem_routes(layout: Layout) -> list[HTTPRouteHandler]:
             "status": str(kind.status),
             "code": kind.code,
             "remedy": _with_code(kind.remedy),
+            "example": escape(msgspec.json.format(msgspec.json.encode(example_of(kind))).decode(), quote=False),
             "retry": _RETRY if kind.status == 503 else "",
         }
         return layout.page("problem.html", values, title=f"{kind.title} ({kind.status})", root="../../")

@@ -199,8 +199,9 @@ async def test_it_reads_every_exposed_header(front_end: FrontEnd) -> None:
         ('await list(connect(api, async () => "nonsense"));', 401, "invalid-token", "Please sign in again."),
         ('await list(connect(api.replace("/api/tasks", "/api/someone/tasks"), async () => token));', 403,
          "path-owner-mismatch", "Forbidden"),
-        ('await call("PATCH", "/x/y/z", {});', 404, "not-found", "Not found"),
-        ('await call("PUT", "", {});', 405, "method-not-allowed", "Method not allowed"),
+        ('await call("PATCH", "/x/y/z", {});', 404, "not-found", "Nothing is served at this path"),
+        ('await call("PUT", "", {});', 405, "method-not-allowed",
+         "This path does not serve this method"),
     ],
     ids=["bad fields", "unknown task", "bad parameter", "bad token", "other user", "unknown path", "unknown method"],
 )  # fmt: skip

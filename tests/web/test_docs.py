@@ -1,6 +1,8 @@
 """The pages for people, as a client without a browser sees them; tests/browser looks at them with one."""
 
 import gzip
+import html
+import json
 import re
 from importlib.metadata import version
 
@@ -128,6 +130,8 @@ async def test_every_problem_has_the_page_that_its_type_names() -> None:
             assert kind.title in page.text
             assert str(kind.status) in page.text
             assert "What to do" in page.text
+            shown = json.loads(html.unescape(page.text.partition("<pre><code>")[2].partition("</code></pre>")[0]))
+            assert (shown["type"], shown["status"]) == (f"/schema/problems/{kind.code}", kind.status)
             assert f'href="problems/{kind.code}"' in overview
 
 
