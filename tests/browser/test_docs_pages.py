@@ -32,11 +32,14 @@ async def test_swagger_ui_shows_every_operation(service: Service, visiting: Visi
     shown = [
         (
             (await block.locator(".opblock-summary-method").inner_text()).strip().lower(),
-            await block.locator(".opblock-summary-path, .opblock-summary-path__deprecated").get_attribute("data-path"),
+            await block.locator(".opblock-summary-path, .opblock-summary-path__deprecated").get_attribute("data-path")
+            or "",
         )
         for block in await blocks.all()
     ]
     assert sorted(shown) == sorted((method, path) for method, path, _ in described(service))
+    own = [each for each in shown if "{user_id}" not in each[1]]
+    assert own.index(("delete", "/api/tasks")) == max(at for at, (_, path) in enumerate(own) if path.startswith("/api"))
 
 
 async def test_swagger_ui_can_open_every_operation_of_the_token_surface(service: Service, visiting: Visiting) -> None:
@@ -56,6 +59,7 @@ async def test_scalar_shows_every_operation(service: Service, visiting: Visiting
     names = (await sidebar.inner_text()).splitlines()
     for summary, times in Counter(operation["summary"] for _, _, operation in described(service)).items():
         assert names.count(summary) == times
+    assert names.index("Clear what is completed, or erase everything") > names.index("Restore a task")
 
 
 @pytest.mark.parametrize("page", ["/schema/problems", "/schema/problems/validation-failed"])

@@ -9,6 +9,7 @@ readDescription().then((content) => {
     agent: { disabled: true },
     mcp: { disabled: true },
     defaultOpenAllTags: true,
+    operationsSorter: (a, b) => takesMany(a.method, a.path) - takesMany(b.method, b.path),
     showDeveloperTools: "never",
     hideClientButton: true,
     ...(token && { authentication: { preferredSecurityScheme: "bearer", securitySchemes: { bearer: { token } } } }),

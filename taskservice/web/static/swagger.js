@@ -17,6 +17,7 @@ readDescription().then((spec) => {
     tryItOutEnabled: true,
     validatorUrl: null,
     plugins: [fieldForIds],
+    operationsSorter: (a, b) => takesMany(a.get("method"), a.get("path")) - takesMany(b.get("method"), b.get("path")),
     onComplete: () => token && ui.preauthorizeApiKey("bearer", token),
   });
 });
