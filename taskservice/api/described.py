@@ -2,13 +2,13 @@
 
     @get("/{task_id:str}", operation_class=described(*READ, headers={200: ("ETag",), 304: ("ETag",)}))
 
-Litestar makes an `Operation` of the handler, and `Description` completes it when the document is asked for.
+Litestar makes an `Operation` of the handler, and `api/openapi.py` completes it when the document is asked for.
 """
 
 import datetime as dt
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypedDict, Unpack
 
 from litestar.openapi.spec import Operation
 from msgspec import Struct, to_builtins
@@ -63,51 +63,34 @@ class Body(Struct, frozen=True):
     """An example for each further media type, whose bodies are plain text."""
 
 
-class Said(Struct, frozen=True, kw_only=True):
-    """What a handler says about its operation."""
+class OperationDetails(TypedDict, total=False):
+    """What a handler may say about its operation."""
 
-    problems: Kinds = ()
-    headers: Mapping[int, Sequence[str]] = {}
-    query: Sequence[str] = ()
-    body: Body | None = None
-    example: Any = None
-    files: Mapping[str, Any] | None = None
-    leads_to: Sequence[str] = ()
+    headers: Mapping[int, Sequence[str]]
+    """Those of an answer, by its status; `?` at the end of a name means that it is not always there."""
+    query: Sequence[str]
+    """The parameters, by their names in `api/parameters.py`. `TaskRequest.query` reads these and refuses others."""
+    body: Body
+    example: Any
+    files: Mapping[str, Any]
+    """The media types of a download, and their schemas."""
+    leads_to: Sequence[str]
+    """The operations that take the id of the task in the answer, or of the task in the path."""
 
 
 class DescribedOperation(Operation):
     """The operation of a handler, with what the handler says about it."""
 
-    said: ClassVar[Said] = Said()
+    problems: ClassVar[Kinds] = ()
+    """Those that only some operations have."""
+    details: ClassVar[OperationDetails] = {}
 
 
-def described(
-    *kinds: type[Problem],
-    headers: Mapping[int, Sequence[str]] | None = None,
-    query: Sequence[str] = (),
-    body: Body | None = None,
-    example: Any = None,
-    files: Mapping[str, Any] | None = None,
-    leads_to: Sequence[str] = (),
-) -> type[Operation]:
-    """The `operation_class` of a handler.
+def described(*kinds: type[Problem], **more: Unpack[OperationDetails]) -> type[DescribedOperation]:
+    """The `operation_class` of a handler: which problems it has, and what else there is to say about it."""
 
-    - `kinds`: the problems that only some operations have
-    - `headers`: those of an answer, by its status; `?` at the end of a name means that it is not always there
-    - `query`: the names of the parameters
-    - `files`: the media types of a download, and their schemas
-    - `leads_to`: the operations that take the id of the task in the answer, or of the task in the path
-    """
+    class OperationOfHandler(DescribedOperation):
+        problems = kinds
+        details = more
 
-    class Of(DescribedOperation):
-        said = Said(
-            problems=kinds,
-            headers=headers or {},
-            query=query,
-            body=body,
-            example=example,
-            files=files,
-            leads_to=leads_to,
-        )
-
-    return Of
+    return OperationOfHandler

@@ -1,18 +1,17 @@
 """Bodies through Litestar's DTO layer: read strictly, with everything that is wrong noted on the request."""
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from litestar.dto import AbstractDTO
 from litestar.typing import FieldDefinition
+from msgspec import Struct
 
 from taskservice.api.conditional import asks_to_create
 from taskservice.api.request import TaskRequest
-from taskservice.api.schemas import BatchRequest
-from taskservice.tasks.batch import BatchOperation, read_batch
-from taskservice.tasks.schemas import Completion, TaskChange, TaskCreate
+from taskservice.tasks.batch import BatchRequest, read_batch
+from taskservice.tasks.schemas import TaskChange, TaskCreate
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Struct)
 
 
 class BodyDTO(AbstractDTO[T]):
@@ -30,7 +29,7 @@ class BodyDTO(AbstractDTO[T]):
 
     def decode_bytes(self, value: bytes) -> Any:
         request = cast("TaskRequest", self.asgi_connection)
-        return _READERS[self.model_type](request)
+        return request.service.bodies.read(self.model_type, request.document, request.errors)
 
     @classmethod
     def create_openapi_schema(cls, field_definition: FieldDefinition, handler_id: str, schema_creator: Any) -> Any:
@@ -42,29 +41,14 @@ class PutDTO(BodyDTO[TaskChange]):
 
     def decode_bytes(self, value: bytes) -> Any:
         request = cast("TaskRequest", self.asgi_connection)
-        return _read_create(request) if asks_to_create(request) else _read_change(request)
+        kind = TaskCreate if asks_to_create(request) else TaskChange
+        return request.service.bodies.read(kind, request.document, request.errors)
 
 
-def _read_create(request: TaskRequest) -> TaskCreate | None:
-    return request.service.bodies.read_create(request.document, request.errors)
+class BatchDTO(BodyDTO[BatchRequest]):
+    """Reads the operations of a batch."""
 
-
-def _read_change(request: TaskRequest) -> TaskChange | None:
-    return request.service.bodies.read_change(request.document, request.errors)
-
-
-def _read_completion(request: TaskRequest) -> TaskChange | None:
-    return request.service.bodies.read_completion(request.document, request.errors)
-
-
-def _read_batch(request: TaskRequest) -> list[BatchOperation]:
-    service = request.service
-    return read_batch(request.document, service.bodies, request.errors, hard_delete=service.hard_delete)
-
-
-_READERS: Final[dict[Any, Callable[[TaskRequest], Any]]] = {
-    TaskCreate: _read_create,
-    TaskChange: _read_change,
-    Completion: _read_completion,
-    BatchRequest: _read_batch,
-}
+    def decode_bytes(self, value: bytes) -> Any:
+        request = cast("TaskRequest", self.asgi_connection)
+        service = request.service
+        return read_batch(request.document, service.bodies, request.errors, hard_delete=service.hard_delete)

@@ -9,12 +9,12 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, Contact, License, OpenAPI, Operation, SecurityScheme, Server, Tag
 from litestar.types import Method
-from litestar.types.internal_types import PathParameterDefinition
 
 from taskservice import __version__, problems
-from taskservice.api.described import Body, DescribedOperation, Kinds, Said
+from taskservice.api.described import Body, DescribedOperation, Kinds, OperationDetails
 from taskservice.api.parameters import USER_ID, query_parameter
 from taskservice.api.struct_schemas import REF, component
+from taskservice.auth.middleware import NO_TOKEN
 from taskservice.problems import (
     FieldError,
     Problem,
@@ -128,10 +128,10 @@ def openapi_config(settings: Settings) -> OpenAPIConfig:
     )
 
 
-def operation_id(handler: HTTPRouteHandler, _method: Method, path: list[str | PathParameterDefinition]) -> str:
+def operation_id(handler: HTTPRouteHandler, _method: Method, path: list[Any]) -> str:
     """`create_task` is `createTask`, and `createUserTask` where the user's id is in the path."""
     words = handler.handler_name.split("_")
-    if any(isinstance(part, PathParameterDefinition) and part.name == "user_id" for part in path):
+    if any(getattr(part, "name", None) == "user_id" for part in path):
         words.insert(-1, "user")
     return words[0] + "".join(word.title() for word in words[1:])
 
@@ -199,9 +199,10 @@ class _Writer:
         }
 
     def complete(self, path: str, operation: Operation, written: Schema) -> None:
-        said = operation.said if isinstance(operation, DescribedOperation) else Said()
+        described = operation if isinstance(operation, DescribedOperation) else DescribedOperation
+        details = described.details
         on_path = "{user_id}" in path
-        public = path.startswith("/health")
+        public = operation.security == NO_TOKEN
         # A docstring has line breaks where its lines end.
         written["description"] = " ".join(written.get("description", "").split())
         del written["deprecated"]
@@ -209,18 +210,18 @@ class _Writer:
             written["security"] = []
         parameters = [_parameter(one) for one in written.get("parameters", ())]
         surface = PATH_SURFACE if on_path else TOKEN_SURFACE
-        parameters += (query_parameter(name, surface) for name in said.query)
+        parameters += (query_parameter(name, surface) for name in details.get("query", ()))
         if parameters:
             written["parameters"] = parameters
-        if said.body is not None:
-            written["requestBody"] = self._request_body(written.get("requestBody"), said.body)
+        if "body" in details:
+            written["requestBody"] = self._request_body(written.get("requestBody"), details["body"])
         # Litestar adds a 400 of its own wherever there are parameters.
         answers = {status: answer for status, answer in written["responses"].items() if status != "400"}
         for status, answer in answers.items():
-            self._complete_answer(int(status), answer, said)
-        if said.leads_to:
-            next(iter(answers.values()))["links"] = _links(path, said.leads_to)
-        written["responses"] = answers | self._problems(said, on_path=on_path, public=public)
+            self._complete_answer(int(status), answer, details)
+        if "leads_to" in details:
+            next(iter(answers.values()))["links"] = _links(path, details["leads_to"])
+        written["responses"] = answers | self._problems(described.problems, on_path=on_path, public=public)
 
     def _request_body(self, generated: Schema | None, body: Body) -> Schema:
         if body.list_of is not None:
@@ -235,17 +236,17 @@ class _Writer:
         contents |= {kind: {"schema": {"type": "string"}, "example": text} for kind, text in body.texts.items()}
         return {"required": body.required, "content": contents}
 
-    def _complete_answer(self, status: int, answer: Schema, said: Said) -> None:
-        names = said.headers.get(status, ())
+    def _complete_answer(self, status: int, answer: Schema, details: OperationDetails) -> None:
+        names = details.get("headers", {}).get(status, ())
         always = [name for name in names if not name.endswith("?")]
         sometimes = [name.removesuffix("?") for name in names if name.endswith("?")]
         answer["headers"] = self._carried(always, sometimes)
         if status in {204, 304}:
             answer.pop("content", None)
-        elif said.files is not None:
-            answer["content"] = {media_type: {"schema": schema} for media_type, schema in said.files.items()}
-        elif said.example is not None and status < 300:
-            answer["content"]["application/json"]["example"] = said.example
+        elif "files" in details:
+            answer["content"] = {media_type: {"schema": schema} for media_type, schema in details["files"].items()}
+        elif "example" in details and status < 300:
+            answer["content"]["application/json"]["example"] = details["example"]
 
     def _carried(self, always: Iterable[str], sometimes: Iterable[str] = ()) -> Schema:
         found: Schema = {}
@@ -260,8 +261,8 @@ class _Writer:
 
     # ---- problems
 
-    def _problems(self, said: Said, *, on_path: bool, public: bool) -> Schema:
-        kinds = {kind for kind in said.problems if kind not in COMMON}
+    def _problems(self, own: Kinds, *, on_path: bool, public: bool) -> Schema:
+        kinds = {kind for kind in own if kind not in COMMON}
         # Linters expect each operation to name an error of the client, and this is the likeliest one of a probe.
         kinds.add(problems.HeadersTooLarge if public else problems.ValidationFailed)
         if on_path:

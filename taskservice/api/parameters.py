@@ -151,7 +151,7 @@ _QUERY: Final[dict[str, tuple[dict[str, Any], str]]] = {
         "Erase everything: says that this is no accident. Without `completed`.",
     ),
 }
-_SENT_AS: Final = {"clear_completed": "completed"}
+SENT_AS: Final = {"clear_completed": "completed"}
 """The names of parameters that mean something else in another operation."""
 
 
@@ -163,7 +163,7 @@ def query_parameter(name: str, surface: Surface) -> dict[str, Any]:
         text = f"Any of these; repeated, or separated by comma. `pending`: {pending}."
     else:
         schema, text = _QUERY[name]
-    parameter: dict[str, Any] = {"name": _SENT_AS.get(name, name), "in": "query", "description": text, "schema": schema}
+    parameter: dict[str, Any] = {"name": SENT_AS.get(name, name), "in": "query", "description": text, "schema": schema}
     if schema["type"] == "array":
         parameter |= {"style": "form", "explode": name != "ids"}
     return parameter

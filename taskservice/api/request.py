@@ -8,7 +8,9 @@ from litestar import Request
 from litestar.datastructures import State
 from litestar.types import Receive, Scope, Send
 
+from taskservice.api.described import DescribedOperation
 from taskservice.api.json_body import JSON, MERGE_PATCH, check_media_type, read_json
+from taskservice.api.parameters import SENT_AS
 from taskservice.api.service import TaskService
 from taskservice.principal import Principal
 from taskservice.problems import FieldError, TaskNotFound, ValidationFailed
@@ -64,11 +66,13 @@ class TaskRequest(Request[Principal, Any, State]):
 
     # ---- the query string and the path
 
-    def query(self, *allowed: str) -> dict[str, list[str]]:
-        """The values of the parameters that the operation knows. Notes all others as errors."""
+    def query(self) -> dict[str, list[str]]:
+        """The values of the parameters that the handler's `described(query=…)` names. Notes all others as errors."""
         query = self.scope["query_string"]
         if not query:
             return {}
+        operation = cast("type[DescribedOperation]", self.route_handler.operation_class)
+        allowed = [SENT_AS.get(name, name) for name in operation.details.get("query", ())]
         found, errors = read_parameters(query, allowed)
         self.errors += errors
         return found

@@ -1,16 +1,22 @@
 """Authenticates every request, before anything else of it is read."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
+from litestar.openapi.spec import SecurityRequirement
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from taskservice.auth.tokens import TokenVerifier
 from taskservice.auth.users import RegisteredUsers
 from taskservice.problems import InvalidToken, MissingAuthentication, Problem
 
-PUBLIC: Final = "public"
-"""A route whose `opt` has this set to True needs no token. All other routes need one."""
+_PUBLIC: Final = "public"
+NO_TOKEN: Final[list[SecurityRequirement]] = [{}]
+PUBLIC: Final[dict[str, Any]] = {"opt": {_PUBLIC: True}, "security": NO_TOKEN}
+"""The options of a route that needs no token, for this middleware and for the API's description. All others need one.
+
+    @get("/health/live", **PUBLIC)
+"""
 
 
 class Authentication:
@@ -25,7 +31,7 @@ class Authentication:
         self._users = users
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["route_handler"].opt.get(PUBLIC) is not True:
+        if scope["route_handler"].opt.get(_PUBLIC) is not True:
             try:
                 token = bearer_token(scope["headers"])
             except Problem as problem:

@@ -10,8 +10,7 @@ from time import perf_counter
 from typing import Any, Final
 
 import msgspec
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Send
 from uvicorn.protocols.utils import ClientDisconnected
 
 from taskservice.database.database_time import spent_on_database
@@ -39,10 +38,7 @@ class RequestLog:
         self._log = log
         self._observe = observe
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
-            await self._app(scope, receive, send)
-            return
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         started = perf_counter()
         given = trace = None
         for name, value in scope["headers"]:

@@ -205,7 +205,7 @@ def _process_families(workers: list[Figures]) -> Iterator[Metric]:
 
 
 def metrics_route(metrics: Metrics) -> HTTPRouteHandler:
-    @get("/metrics", opt={PUBLIC: True}, include_in_schema=False, sync_to_thread=False)
+    @get("/metrics", **PUBLIC, include_in_schema=False, sync_to_thread=False)
     def scrape(request: Request[Any, Any, Any]) -> Response[bytes]:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(metrics.registry), headers={"Content-Type": content_type, "Cache-Control": "no-store"})

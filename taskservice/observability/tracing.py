@@ -6,9 +6,9 @@ which gives every task a span name of its own, and records query values.
 
 import sys
 from collections.abc import Iterable
+from typing import Any
 
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Send
 
 from taskservice.observability.request_context import current_request
 
@@ -22,10 +22,7 @@ def traced(app: ASGIApp) -> ASGIApp:
 
     tracer = trace.get_tracer("taskservice")
 
-    async def with_span(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
-            await app(scope, receive, send)
-            return
+    async def with_span(scope: Any, receive: Receive, send: Send) -> None:
         method = scope["method"]
         status = 0
 

@@ -3,24 +3,81 @@
 import re
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from taskservice import rules
 from taskservice.principal import Principal
 from taskservice.problems import FieldError, ForeignTask, PreconditionFailed, Problem, TaskNotFound
 from taskservice.tasks import validation
 from taskservice.tasks.bodies import Bodies
-from taskservice.tasks.schemas import Task, TaskChange, TaskCreate, task_from
+from taskservice.tasks.schemas import Completion, Task, TaskChange, TaskCreate, task_from
 from taskservice.tasks.store import Edited, TaskStore
 from taskservice.tasks.tags import TAG, row_tag
-from taskservice.tasks.validation import Fields, Invalid
+from taskservice.tasks.validation import Check, Fields, Invalid
 from taskservice.tasks.write_statements import Edit
 
-OPERATIONS: Final = ("create", "update", "complete", "delete", "restore")
 _TAG: Final = re.compile(TAG)
+
+# ---- what a batch looks like
+
+
+EntityTag = Annotated[
+    str,
+    Meta(
+        pattern=rf"^(\*|{TAG})$",
+        description="The operation happens only if the task's `ETag` is this.",
+        examples=['"7-k3f9q2x1"'],
+    ),
+]
+
+
+class BatchCreate(Struct, tag_field="op", tag="create", forbid_unknown_fields=True):
+    """As `POST`."""
+
+    data: TaskCreate
+
+
+class BatchUpdate(Struct, tag_field="op", tag="update", forbid_unknown_fields=True, kw_only=True):
+    """As `PATCH /{task_id}`."""
+
+    id: uuid.UUID
+    data: TaskChange
+    if_match: EntityTag | UnsetType | None = UNSET
+
+
+class BatchComplete(Struct, tag_field="op", tag="complete", forbid_unknown_fields=True, kw_only=True):
+    """As `PATCH /{task_id}/complete`."""
+
+    id: uuid.UUID
+    data: Completion | UnsetType = UNSET
+    if_match: EntityTag | UnsetType | None = UNSET
+
+
+class BatchDelete(Struct, tag_field="op", tag="delete", forbid_unknown_fields=True, kw_only=True):
+    """As `DELETE /{task_id}`."""
+
+    id: uuid.UUID
+    permanent: bool = False
+    if_match: EntityTag | UnsetType | None = UNSET
+
+
+class BatchRestore(Struct, tag_field="op", tag="restore", forbid_unknown_fields=True, kw_only=True):
+    """As `POST /{task_id}/restore`."""
+
+    id: uuid.UUID
+    if_match: EntityTag | UnsetType | None = UNSET
+
+
+class BatchRequest(Struct, forbid_unknown_fields=True):
+    """Operations that happen together or not at all."""
+
+    operations: Annotated[
+        list[BatchCreate | BatchUpdate | BatchComplete | BatchDelete | BatchRestore],
+        Meta(min_length=1, max_length=rules.BATCH_MAX),
+    ]
 
 
 class BatchResult(Struct, frozen=True):
@@ -65,14 +122,26 @@ def _anything(value: Any) -> Any:
     return value
 
 
-_ID: Final = {"op": _anything, "id": validation.identifier, "if_match": _if_match}
-_SHAPES: Final[dict[str, Fields]] = {
-    "create": Fields({"op": _anything, "data": _anything}, required=("data",)),
-    "update": Fields({**_ID, "data": _anything}, required=("id", "data")),
-    "complete": Fields({**_ID, "data": _anything}, required=("id",)),
-    "delete": Fields({**_ID, "permanent": validation.boolean}, required=("id",)),
-    "restore": Fields(_ID, required=("id",)),
+_CHECKS: Final[dict[str, Check]] = {
+    "op": _anything,
+    "id": validation.identifier,
+    "data": _anything,  # checked by `Bodies`, which knows the policies
+    "permanent": validation.boolean,
+    "if_match": _if_match,
 }
+
+
+def _fields_of(operation: type[Struct]) -> Fields:
+    fields = msgspec.structs.fields(operation)
+    checks = {name: _CHECKS[name] for name in ("op", *(field.name for field in fields))}
+    return Fields(checks, required=[field.name for field in fields if field.required])
+
+
+FIELDS_OF: Final = {
+    str(operation.__struct_config__.tag): _fields_of(operation)
+    for operation in (BatchCreate, BatchUpdate, BatchComplete, BatchDelete, BatchRestore)
+}
+OPERATIONS: Final = tuple(FIELDS_OF)
 
 
 def read_batch(document: Any, bodies: Bodies, errors: list[FieldError], *, hard_delete: bool) -> list[BatchOperation]:
@@ -96,23 +165,25 @@ def _read_operation(
     at = f"operations.{index}."
     known = len(errors)
     op = item.get("op") if isinstance(item, dict) else None
-    if not isinstance(op, str) or op not in _SHAPES:
+    if not isinstance(op, str) or op not in FIELDS_OF:
         message = f"must be one of {', '.join(OPERATIONS)}"
         errors.append(Invalid("one_of", message, allowed=OPERATIONS).at(at + "op", "body", index))
         return None
-    values = _SHAPES[op].read(item, errors, at=at, index=index)
+    values = FIELDS_OF[op].read(item, errors, at=at, index=index)
     if op == "create":
         if "data" not in values:
             return None
-        create = bodies.read_create(values["data"], errors, at=at + "data.", index=index)
+        create = bodies.read(TaskCreate, values["data"], errors, at=at + "data.", index=index)
         return None if create is None else BatchOperation(index=index, op=op, create=create)
     change: TaskChange | None = None
     toggle = False
     if op == "update" and "data" in values:
-        change = bodies.read_change(values["data"], errors, at=at + "data.", index=index)
+        change = bodies.read(TaskChange, values["data"], errors, at=at + "data.", index=index)
     elif op == "complete":
         toggle = "data" not in values
-        change = None if toggle else bodies.read_completion(values["data"], errors, at=at + "data.", index=index)
+        if not toggle:
+            completion = bodies.read(Completion, values["data"], errors, at=at + "data.", index=index)
+            change = completion.as_change() if completion else None
     if len(errors) > known:
         return None
     edit = Edit(

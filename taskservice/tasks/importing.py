@@ -53,7 +53,7 @@ class ImportReader:
         if problem is not None:
             self._errors.append(problem.at("", "body", index))
             return True
-        task = self._bodies.read_import(item, self._errors, at=f"{index}.", index=index)
+        task = self._bodies.read(TaskImport, item, self._errors, at=f"{index}.", index=index)
         if task is not None:
             if task.id in self._ids:
                 repeated = Invalid("repeated", "appears twice in this file")

@@ -61,6 +61,7 @@ DUE: Final = ("none", "any", "overdue", "today")
 PARAMETERS: Final = (
     "status", "completed", "priority", "due", "tz", *MOMENTS, "ids", "q", "sort", "limit", "cursor", "count",
 )  # fmt: skip
+TRASH_PARAMETERS: Final = ("limit", "cursor")
 _REPEATABLE: Final = frozenset({"status", "priority", "due"})
 _NO_FILTERS: Final = frozenset({"limit", "cursor", "count"})
 
@@ -74,7 +75,7 @@ def read_list_query(query: bytes, surface: Surface, cursor_key: bytes, errors: S
 
 def read_trash_query(query: bytes, cursor_key: bytes) -> ListQuery:
     """A page of the trash, newest first. Raises `ValidationFailed`."""
-    found, errors = read_parameters(query, ("limit", "cursor"))
+    found, errors = read_parameters(query, TRASH_PARAMETERS)
     limit = read_limit(found, errors)
     shape = Shape(("trashed",), (Order("deleted", descending=True),))
     return _finish(shape, {}, limit, found, errors, cursor_key)

@@ -20,6 +20,13 @@ class WriteRefused(Exception):
     """The method would write past the change counter. The message names the one to call instead."""
 
 
+def _refuses(method: str) -> Any:
+    async def refuse(self: "ReadingRepository[Any]", *_: Any, **__: Any) -> NoReturn:
+        raise WriteRefused(f"{type(self).__name__}.{method} would write past the change counter: {self.instead}")
+
+    return refuse
+
+
 class ReadingRepository(SQLAlchemyAsyncRepository[Model]):  # type: ignore[type-var] # SQLModel, supported at runtime
     """Reads what `statement` selects, always as the database has it now.
 
@@ -60,41 +67,17 @@ class ReadingRepository(SQLAlchemyAsyncRepository[Model]):  # type: ignore[type-
 
     # ---- writing
 
-    async def add(self, *_: Any, **__: Any) -> Model:
-        self._refuse("add")
-
-    async def add_many(self, *_: Any, **__: Any) -> list[Model]:
-        self._refuse("add_many")
-
-    async def update(self, *_: Any, **__: Any) -> Model:
-        self._refuse("update")
-
-    async def update_many(self, *_: Any, **__: Any) -> list[Model]:
-        self._refuse("update_many")
-
-    async def delete(self, *_: Any, **__: Any) -> Model:
-        self._refuse("delete")
-
-    async def delete_many(self, *_: Any, **__: Any) -> list[Model]:
-        self._refuse("delete_many")
-
-    async def delete_where(self, *_: Any, **__: Any) -> list[Model]:
-        self._refuse("delete_where")
-
-    async def upsert(self, *_: Any, **__: Any) -> Model:
-        self._refuse("upsert")
-
-    async def upsert_many(self, *_: Any, **__: Any) -> list[Model]:
-        self._refuse("upsert_many")
-
-    async def get_or_upsert(self, *_: Any, **__: Any) -> tuple[Model, bool]:
-        self._refuse("get_or_upsert")
-
-    async def get_and_update(self, *_: Any, **__: Any) -> tuple[Model, bool]:
-        self._refuse("get_and_update")
-
-    def _refuse(self, method: str) -> NoReturn:
-        raise WriteRefused(f"{type(self).__name__}.{method} would write past the change counter: {self.instead}")
+    add = _refuses("add")
+    add_many = _refuses("add_many")
+    update = _refuses("update")
+    update_many = _refuses("update_many")
+    delete = _refuses("delete")
+    delete_many = _refuses("delete_many")
+    delete_where = _refuses("delete_where")
+    upsert = _refuses("upsert")
+    upsert_many = _refuses("upsert_many")
+    get_or_upsert = _refuses("get_or_upsert")
+    get_and_update = _refuses("get_and_update")
 
 
 def _narrowing(options: dict[str, Any]) -> dict[str, Any]:

@@ -115,6 +115,9 @@ class Completion(Struct, frozen=True, forbid_unknown_fields=True):
 
     completed: bool
 
+    def as_change(self) -> TaskChange:
+        return TaskChange(completed=self.completed)
+
 
 class Cleared(Struct, frozen=True):
     """How much was cleared. If something remains, repeating the request goes on.

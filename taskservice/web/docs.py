@@ -19,9 +19,7 @@ from taskservice.web.problem_pages import problem_routes
 
 def docs_router() -> Router:
     """Where Litestar serves the API's description."""
-    return Router(
-        "/schema", route_handlers=[], include_in_schema=False, opt={PUBLIC: True}, after_request=_in_our_shape
-    )
+    return Router("/schema", route_handlers=[], include_in_schema=False, **PUBLIC, after_request=_in_our_shape)
 
 
 def docs_routes(settings: Settings) -> list[ControllerRouterHandler]:
@@ -52,7 +50,7 @@ def docs_routes(settings: Settings) -> list[ControllerRouterHandler]:
             asset_route(assets),
         ],
         before_request=_without_trailing_slash,
-        opt={PUBLIC: True},
+        **PUBLIC,
         include_in_schema=False,
     )  # fmt: skip
     return [pages]

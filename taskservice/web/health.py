@@ -32,7 +32,7 @@ def _answer(description: str, status: str) -> dict[int, ResponseSpec]:
 def health_routes(probe: Probe) -> list[HTTPRouteHandler]:
     @get(
         "/health/live",
-        opt={PUBLIC: True},
+        **PUBLIC,
         operation_id="isAlive",
         summary="Is the process alive?",
         tags=["health"],
@@ -51,12 +51,12 @@ def health_routes(probe: Probe) -> list[HTTPRouteHandler]:
 
     described = get(
         "/health/ready",
-        opt={PUBLIC: True},
+        **PUBLIC,
         operation_id="isReady",
         summary="Can requests be served?",
         tags=["health"],
         responses=_answer("They can.", "ready"),
     )
     # The same under the shorter name; the description has it once, as operation ids are unique.
-    short = get("/health", opt={PUBLIC: True}, include_in_schema=False)
+    short = get("/health", **PUBLIC, include_in_schema=False)
     return [live, described(ready), short(ready)]

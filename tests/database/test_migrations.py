@@ -38,7 +38,7 @@ from taskservice.tasks.bodies import Bodies
 from taskservice.tasks.filters import SORTS
 from taskservice.tasks.list_query import TOKEN_SURFACE, read_list_query, read_trash_query
 from taskservice.tasks.read_statements import CHANGES, list_page
-from taskservice.tasks.schemas import TaskCreate, task_from
+from taskservice.tasks.schemas import TaskChange, TaskCreate, TaskImport, task_from
 from taskservice.tasks.store import TaskStore
 from taskservice.tasks.write_statements import Edit
 from tests.support.postgres import ThrowawayPostgres
@@ -443,8 +443,8 @@ def test_whatever_is_accepted_the_database_takes(
     trial: Callable[..., Any], body: dict[str, Any], changes: list[dict[str, Any]]
 ) -> None:
     errors: list[FieldError] = []
-    create = BODIES.read_create(body, errors)
-    accepted = [change for document in changes if (change := BODIES.read_change(document, errors)) is not None]
+    create = BODIES.read(TaskCreate, body, errors)
+    accepted = [change for document in changes if (change := BODIES.read(TaskChange, document, errors)) is not None]
     if create is None:
         return
 
@@ -460,7 +460,7 @@ def test_whatever_is_accepted_the_database_takes(
 @patiently
 @given(document=IMPORT)
 def test_whatever_an_import_may_hold_the_database_takes(trial: Callable[..., Any], document: dict[str, Any]) -> None:
-    one = BODIES.read_import(document, [], at="", index=0)
+    one = BODIES.read(TaskImport, document, [])
     if one is None:
         return
 

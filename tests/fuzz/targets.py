@@ -91,9 +91,9 @@ def task_body(data: bytes) -> None:
         document = parse_json(data)
     except MalformedBody:
         return
-    for read in (BODIES.read_create, BODIES.read_change, BODIES.read_completion, _read_import):
+    for kind in BODIES.fields:
         errors: list[FieldError] = []
-        found: Any = read(document, errors)
+        found: Any = BODIES.read(kind, document, errors)
         assert (found is None) == bool(errors)
         msgspec.json.encode(errors)
         title = getattr(found, "title", msgspec.UNSET)
@@ -101,10 +101,6 @@ def task_body(data: bytes) -> None:
             assert 1 <= len(title) <= rules.TITLE_MAX
             assert "\x00" not in title
             assert title.strip() == title
-
-
-def _read_import(document: Any, errors: list[FieldError]) -> Any:
-    return BODIES.read_import(document, errors, at="0.", index=0)
 
 
 def import_file(data: bytes) -> None:

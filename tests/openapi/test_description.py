@@ -208,15 +208,14 @@ def properties_of(name: str, document: Schema = DOCUMENT) -> tuple[set[str], set
 
 def test_bodies_have_the_fields_that_are_read(service: Service) -> None:
     bodies = Bodies(service.settings)
-    assert properties_of("TaskCreate") == fields_of(bodies._create)
-    assert properties_of("TaskChange") == fields_of(bodies._change)
-    assert properties_of("TaskImport") == fields_of(bodies._import)
-    assert properties_of("Completion") == fields_of(bodies._completion)
+    assert {kind.__name__ for kind in bodies.fields} == {"TaskCreate", "TaskChange", "TaskImport", "Completion"}
+    for kind, fields in bodies.fields.items():
+        assert properties_of(kind.__name__) == fields_of(fields)
 
 
 @pytest.mark.parametrize("op", batch.OPERATIONS)
 def test_operations_of_a_batch_have_the_fields_that_are_read(op: str) -> None:
-    allowed, required = fields_of(batch._SHAPES[op])
+    allowed, required = fields_of(batch.FIELDS_OF[op])
     assert properties_of(f"Batch{op.title()}") == (allowed | {"op"}, required | {"op"})
 
 

@@ -11,7 +11,7 @@ from taskservice.server import server
 server.GRACE_SECONDS = 2  # type: ignore[misc] # the tests do not wait longer for what never ends
 
 
-@get("/block", sync_to_thread=True, opt={PUBLIC: True})
+@get("/block", sync_to_thread=True, **PUBLIC)
 def block() -> None:
     time.sleep(120)
 

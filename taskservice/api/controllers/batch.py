@@ -7,12 +7,11 @@ from litestar.params import JSONBody
 
 from taskservice import rules
 from taskservice.api.described import ID, OTHER_ID, RETRIED, TASK, WRITE, Body, described
-from taskservice.api.dto import BodyDTO
+from taskservice.api.dto import BatchDTO
 from taskservice.api.idempotency import once, read_idempotency_key
 from taskservice.api.parameters import IdempotencyKeyHeader
 from taskservice.api.request import TaskRequest, takes_json
 from taskservice.api.responses import Answer
-from taskservice.api.schemas import BatchRequest
 from taskservice.tasks.batch import BatchAnswer, BatchOperation, run_batch
 from taskservice.tasks.store import TaskStore
 
@@ -29,7 +28,7 @@ class BatchController(Controller):
             "changed, and `errors` names its `index`. All operations that are invalid are named at once."
         ),
         response_description="What each operation would have answered on its own, in order.",
-        dto=BodyDTO[BatchRequest],
+        dto=BatchDTO,
         return_dto=None,
         before_request=takes_json,
         request_max_body_size=rules.BATCH_BODY_MAX,

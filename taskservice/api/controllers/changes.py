@@ -33,7 +33,7 @@ class ChangesController(Controller):
     async def list_changes(self, request: TaskRequest) -> Answer[ChangePage]:
         """Everything created, changed and deleted since a token, in order, without gaps. Without `since`: every
         task there is, for a first copy. While `has_more`, ask again at once with `next`."""
-        found = request.query("since", "limit")
+        found = request.query()
         limit = read_limit(found, request.errors)
         position = read_position(found, request.errors)
         request.refuse()

@@ -248,13 +248,14 @@ class TaskController(Controller):
         self,
         request: TaskRequest,
         task_id: TaskId,
-        data: JSONBody[TaskChange | None] = None,
+        data: JSONBody[Completion | None] = None,
         if_match: IfMatch = None,
         idempotency_key: IdempotencyKeyHeader = None,
     ) -> Answer[Task]:
         """Without a body the task is toggled: repeat that with an `Idempotency-Key` only. With a body it is set,
         however often that is repeated."""
-        return await self._change(request, task_id, if_match, idempotency_key, toggle=data is None, change=data)
+        change = data.as_change() if data else None
+        return await self._change(request, task_id, if_match, idempotency_key, toggle=data is None, change=change)
 
     @delete(
         "/{task_id:str}",
@@ -277,7 +278,7 @@ class TaskController(Controller):
     ) -> Answer[None]:
         """Into the trash, from where it can be restored. With `permanent=true`, or under the policy
         `delete = "hard"`, for good."""
-        permanent = request.choice(request.query("permanent"), "permanent", ("false", "true")) == "true"
+        permanent = request.choice(request.query(), "permanent", ("false", "true")) == "true"
         key = await read_idempotency_key(request, idempotency_key)
         edit = read_edit(request, task_id, if_match, to_trash=True, from_trash=permanent)
 
@@ -302,7 +303,7 @@ class TaskController(Controller):
 
 def _asks_for_completed(request: TaskRequest) -> bool:
     """Whether what is completed is to go, or everything. Notes what is wrong with the parameters."""
-    found = request.query("completed", "confirm")
+    found = request.query()
     if "completed" in found and "confirm" in found:
         request.note(Invalid("combination", "does not go with confirm: send one of the two"), "completed", "query")
     elif "completed" in found:

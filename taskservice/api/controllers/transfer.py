@@ -41,7 +41,7 @@ class TransferController(Controller):
         """As a file: JSON or CSV for spreadsheets, both for `POST …/import`, and iCalendar. With `component=event` the
         calendar has an event (VEVENT) for each task with a due date, which every calendar shows; without it a to-do
         (VTODO) for each task."""
-        found = request.query("format", "component")
+        found = request.query()
         name = request.choice(found, "format", tuple(FORMATS))
         component = request.choice(found, "component", COMPONENTS)
         if "component" in found and name != "ics":
@@ -91,7 +91,7 @@ class TransferController(Controller):
             async for piece in request.stream():
                 raw += piece
             media_type = check_media_type(request.scope, FILE_TYPES)
-            found = request.query("existing", "dry_run")
+            found = request.query()
             existing = cast("Existing", request.choice(found, "existing", get_args(Existing)))
             dry_run = request.choice(found, "dry_run", ("false", "true")) == "true"
             key = await read_idempotency_key(request, idempotency_key, body=raw)

@@ -12,7 +12,7 @@ from taskservice.api.parameters import IdempotencyKeyHeader, IfMatch, TaskId
 from taskservice.api.request import TaskRequest, ignores_body
 from taskservice.api.responses import Answer, task_answer
 from taskservice.problems import BodyTooLarge
-from taskservice.tasks.list_query import read_trash_query
+from taskservice.tasks.list_query import TRASH_PARAMETERS, read_trash_query
 from taskservice.tasks.schemas import Task, TrashedTask, trashed_from
 from taskservice.tasks.store import TaskStore
 
@@ -25,7 +25,7 @@ class TrashController(Controller):
         "/trash",
         summary="List the trash",
         response_description="The deleted tasks.",
-        operation_class=described(query=("limit", "cursor"), headers={200: ("Link?", "X-Trash?")}, example=[TRASHED]),
+        operation_class=described(query=TRASH_PARAMETERS, headers={200: ("Link?", "X-Trash?")}, example=[TRASHED]),
     )
     async def list_trash(self, request: TaskRequest) -> Answer[list[TrashedTask]]:
         """Deleted tasks that can be restored, newest first, each with the moment from which it may be removed for
