@@ -13,6 +13,7 @@ from taskservice.api.request import TaskRequest
 from taskservice.tasks.schemas import Task, task_from
 from taskservice.tasks.store import Row
 from taskservice.tasks.tags import row_tag
+from taskservice.web.methods import HEADERS_ONLY
 
 T = TypeVar("T")
 
@@ -75,30 +76,34 @@ class Answer(Response[T]):
 class Download(Response[bytes]):
     """A file, sent in pieces. The first piece exists before the answer starts, so that an error can still be one.
 
-    Ends with the piece that is being made when the client hangs up.
+    Ends with the piece that is being made when the client hangs up. No piece is made for `HEAD`.
     """
 
-    def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None], *headers: Header) -> None:
-        self.first = first
-        self.rest = rest
+    def __init__(self, pieces: AsyncGenerator[bytes, None], *headers: Header) -> None:
+        self.pieces = pieces
         self.extra_headers = headers
 
     def to_asgi_response(self, *_: Any, **__: Any) -> Any:
         return self._send
 
-    async def _send(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [*_PRIVATE, *self.extra_headers]
+        if HEADERS_ONLY in scope["state"]:
+            await _Encoded(200, headers, b"")(scope, receive, send)
+            return
+        first = await anext(self.pieces)
         hung_up = asyncio.create_task(_disconnect(receive))
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": [*_PRIVATE, *self.extra_headers]})
-            await send({"type": "http.response.body", "body": self.first, "more_body": True})
-            async for piece in self.rest:
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": first, "more_body": True})
+            async for piece in self.pieces:
                 if hung_up.done():
                     raise ClientDisconnected  # as the server's own `send` does; the log knows it
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             hung_up.cancel()
-            await self.rest.aclose()
+            await self.pieces.aclose()
 
 
 async def _disconnect(receive: Receive) -> None:

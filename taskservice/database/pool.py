@@ -13,7 +13,7 @@ from taskservice.database.connections import SCHEMA_GONE, Connections, left
 from taskservice.database.database_time import spent_on_database
 from taskservice.database.failures import Failure, classify
 from taskservice.database.reconnect import Connect, Connection
-from taskservice.database.turns import Turns
+from taskservice.database.turns import AT_ONCE, Turns
 from taskservice.problems import DatabaseUnavailable, Overloaded
 
 Record = Any
@@ -53,7 +53,7 @@ class Pool:
         """`local_settings`: what each transaction has to set by itself, because its connection does not."""
         self._connections = Connections(connect, size=size, deadline=deadline, name=name)
         self._local_settings = local_settings
-        self._turns = Turns()
+        self._turns = Turns(AT_ONCE)
         self._margin = margin(deadline)
         self._late = server_limit(deadline) + self._margin / 2
         self.size: Final = size

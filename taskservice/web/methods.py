@@ -8,6 +8,9 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 _NOWHERE: Final = "TRACE"
 """A method that no route has. The 405 that it gets names the methods there are."""
 
+HEADERS_ONLY: Final = "headers_only"
+"""In the state of a request that is answered as GET, but whose body nobody gets."""
+
 
 class DerivedMethods:
     """Answers HEAD as GET (the server leaves the body out) and OPTIONS with what the path allows, without a token."""
@@ -27,6 +30,7 @@ class DerivedMethods:
     async def _as_get(self, scope: Scope, receive: Receive, send: Send) -> None:
         # A copy, because the server looks at its own scope to know that it must send no body.
         as_get = cast("Scope", {**scope, "method": "GET"})
+        as_get["state"][HEADERS_ONLY] = True
         try:
             await self._app(as_get, receive, send)
         finally:

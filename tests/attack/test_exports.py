@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.services import Service
+from tests.support.services import Caller, Service
 from tests.support.timing import HELD_MAX, held
 from tests.support.tokens import bearer, signed
 from tests.web.launched import launched
@@ -45,6 +45,16 @@ async def test_an_export_ends_when_its_client_hangs_up(database_url: str, tmp_pa
                 break
             await asyncio.sleep(0.1)
         assert found == [499]
+
+
+async def test_the_head_of_an_export_reads_no_task(service: Service, alice: Caller) -> None:
+    exported = await alice.get("/export?format=csv")
+    async with service.connection() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE")
+        answer = await alice.request("HEAD", "/export?format=csv", timeout=5)
+    assert (answer.status_code, answer.content) == (200, b"")
+    for name in ("content-type", "content-disposition", "cache-control", "vary"):
+        assert answer.headers[name] == exported.headers[name]
 
 
 @pytest.mark.timing

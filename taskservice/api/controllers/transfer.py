@@ -51,7 +51,6 @@ class TransferController(Controller):
         pieces = export(request.service.reads, request.owner, form)
         attachment = f'attachment; filename="tasks.{form.extension}"'
         return Download(
-            await anext(pieces),
             pieces,
             (b"content-type", form.media_type.encode()),
             (b"content-disposition", attachment.encode()),
@@ -85,11 +84,10 @@ class TransferController(Controller):
         self, request: TaskRequest, idempotency_key: IdempotencyKeyHeader = None
     ) -> Answer[Imported]:
         """Imports the tasks of the file."""
-        async with request.service.imports.take():
+        slots = request.service.imports
+        async with slots.take(request.owner):
             # Not `request.body()`, which keeps what it read for as long as the request lives.
-            raw = bytearray()
-            async for piece in request.stream():
-                raw += piece
+            raw = await slots.whole(request.stream())
             media_type = check_media_type(request.scope, FILE_TYPES)
             found = request.query()
             existing = cast("Existing", request.choice(found, "existing", get_args(Existing)))
