@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.problems import assert_problem, fields_of
-from tests.support.services import Caller, Service, Services, SurfaceName
+from tests.support.services import Caller, Services, SurfaceName
 
 pytestmark = pytest.mark.slow
 
@@ -312,8 +312,8 @@ async def test_a_task_deleted_meanwhile_is_missed_by_nobody(alice: Caller) -> No
         await alice.delete("?confirm=all")
 
 
-async def test_ten_thousand_tasks_are_one_import_and_one_more_is_too_many(service: Service, someone: Any) -> None:
-    alice = service.user(someone("alice"))
+async def test_ten_thousand_tasks_are_one_import_and_one_more_is_too_many(services: Services, someone: Any) -> None:
+    alice = services.shared(database_deadline="60").user(someone("alice"))
     items = [item(f"task {number}", description="x" * 100) for number in range(10_000)]
     document = assert_problem(await alice.post("/import", json=[*items, item()]), 422)
     assert document["errors"][0]["limit"] == 10_000
