@@ -214,7 +214,7 @@ class _Writer:
         if parameters:
             written["parameters"] = parameters
         if "body" in details:
-            written["requestBody"] = self._request_body(written.get("requestBody"), details["body"])
+            written["requestBody"] = self._request_body(written, details["body"])
         # Litestar adds a 400 of its own wherever there are parameters.
         answers = {status: answer for status, answer in written["responses"].items() if status != "400"}
         for status, answer in answers.items():
@@ -223,13 +223,13 @@ class _Writer:
             next(iter(answers.values()))["links"] = _links(path, details["leads_to"])
         written["responses"] = answers | self._problems(described.problems, on_path=on_path, public=public)
 
-    def _request_body(self, generated: Schema | None, body: Body) -> Schema:
+    def _request_body(self, written: Schema, body: Body) -> Schema:
         if body.list_of is not None:
             name = body.list_of.__name__
             self.schemas[name] = component(body.list_of)
             schema: Schema = {"type": "array", "items": _reference("schemas", name)}
-        elif generated is not None:
-            schema = generated["content"]["application/json"]["schema"]
+        else:
+            schema = written["requestBody"]["content"]["application/json"]["schema"]
         examples = {name: {"value": value} for name, value in body.examples.items()}
         content = {"schema": schema, "examples": examples}
         contents: Schema = dict.fromkeys(sorted(body.media_types), content)

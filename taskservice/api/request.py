@@ -89,10 +89,10 @@ class TaskRequest(Request[Principal, Any, State]):
         try:
             task_id = validation.identifier(text)
         except Invalid as invalid:
-            if self.names_user:
-                self.refuse()
-                raise TaskNotFound from None
-            self.note(invalid, "task_id", "path")
+            if not self.names_user:
+                self.note(invalid, "task_id", "path")
+            self.refuse()
+            raise TaskNotFound from None
         self.refuse()
         return task_id
 

@@ -61,7 +61,7 @@ def _plain(schema: Any) -> Any:
         return [_plain(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    shown = {key: _plain(value) for key, value in schema.items() if value != []}
+    shown: dict[str, Any] = {key: _plain(value) for key, value in schema.items() if value != []}
     if "enum" in shown:
         words = shown.pop("enum")
         shown = {"type": "string"} | ({"enum": words} if len(words) > 1 else {"const": words[0]}) | shown

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from taskservice.database.failures import Unusable
 from taskservice.database.programs import clean_environment
@@ -74,7 +74,7 @@ class Account:
         self, command: Sequence[str], directory: Path, output: IO[bytes], *, keep: Sequence[int] = ()
     ) -> "subprocess.Popen[bytes]":
         """Start it as this user, in a session of its own, with the descriptors `keep`. Root enters `directory`."""
-        become: dict[str, Any] = {"user": self.uid, "group": self.gid, "extra_groups": []} if self.is_another else {}
+        another = self.is_another
         return subprocess.Popen(  # noqa: S603 (its callers build every command)
             command,
             cwd=directory,
@@ -85,7 +85,9 @@ class Account:
             pass_fds=keep,
             start_new_session=True,
             umask=0o077,
-            **become,
+            user=self.uid if another else None,
+            group=self.gid if another else None,
+            extra_groups=[] if another else None,
         )
 
     def sees_as(self, directory: Path) -> str:

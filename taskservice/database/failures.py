@@ -113,10 +113,8 @@ def describe(error: BaseException) -> str:
     if isinstance(origin, Unusable):
         return _first_line(origin)
     if isinstance(origin, asyncpg.PostgresError):
-        said = f"{_first_line(origin)} ({origin.sqlstate})"
-        advice = (
-            ADVICE.get(origin.sqlstate or "") if classify(origin, connecting=True) is Failure.MISCONFIGURED else None
-        )
+        said = f"{_first_line(origin)} ({_sqlstate(origin)})"
+        advice = ADVICE.get(_sqlstate(origin)) if classify(origin, connecting=True) is Failure.MISCONFIGURED else None
         return f"{said}: {advice.format(variable=_variable_of(origin))}" if advice else said
     if isinstance(origin, ssl.SSLCertVerificationError):
         return (
@@ -142,8 +140,12 @@ def _meaning(error: BaseException, connecting: bool) -> Failure | None:
     return next((meaning for kind, meaning in MEANING_OF_CLASS if isinstance(error, kind)), None)
 
 
+def _sqlstate(error: asyncpg.PostgresError) -> str:
+    return getattr(error, "sqlstate", None) or ""
+
+
 def _meaning_of_sqlstate(error: asyncpg.PostgresError, connecting: bool) -> Failure | None:
-    sqlstate = error.sqlstate or ""
+    sqlstate = _sqlstate(error)
     if "unsupported startup parameter" in str(error) or (connecting and sqlstate == "42501"):
         return Failure.MISCONFIGURED
     for length in range(len(sqlstate), 1, -1):

@@ -3,7 +3,7 @@
 The packages above define the tables; starting the application imports them.
 """
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import sqlalchemy as sa
 from sqlmodel import SQLModel
@@ -20,4 +20,7 @@ NAMING = {
 class Table(SQLModel):
     """The base class of the models."""
 
-    metadata: ClassVar[sa.MetaData] = sa.MetaData(naming_convention=NAMING)
+    metadata: ClassVar[sa.MetaData] = sa.MetaData(naming_convention=NAMING)  # pyright: ignore[reportIncompatibleVariableOverride]
+    if TYPE_CHECKING:
+        # SQLModel types it as the function that makes a name from that of the class.
+        __tablename__: ClassVar[str]  # pyright: ignore[reportIncompatibleVariableOverride, reportIncompatibleUnannotatedOverride]

@@ -55,6 +55,7 @@ class State(ServerState):
 
 class Protocol(HttpToolsProtocol):
     server_state: State
+    parser: httptools.HttpRequestParser
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

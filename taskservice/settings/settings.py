@@ -266,9 +266,10 @@ def _checked(values: dict[str, Any], given: set[str], problems: list[str]) -> Se
             keys[development_secret(values["TASKSERVICE_DATA_DIR"])] = None
         except ValueError as error:
             raise SettingsError([f"TASKSERVICE_DATA_DIR: {error}"]) from None
-    plain = {setting.key: values[setting.variable] for setting in SETTINGS if setting.key}
+    plain: dict[str, Any] = {setting.key: values[setting.variable] for setting in SETTINGS if setting.key}
+    plain["jwt_audience"] = values["TASKSERVICE_JWT_AUDIENCE"] or ()
     return Settings(
-        **plain | {"jwt_audience": values["TASKSERVICE_JWT_AUDIENCE"] or ()},
+        **plain,
         database=database,
         database_replicas=replicas,
         secrets=tuple(keys),

@@ -35,7 +35,7 @@ class ReplicatedReads:
         self._primary = primary
         self._tags = tags
         self._replicas = replicas
-        self.outcomes: Final = dict.fromkeys(OUTCOMES, 0)
+        self.outcomes: Final[dict[str, int]] = dict.fromkeys(OUTCOMES, 0)
 
     async def get_owned(self, owner: str, task_id: UUID) -> Row | None:
         found = await self._from_replica(owner, lambda tasks: tasks.get_placed(owner, task_id))
