@@ -154,7 +154,7 @@ async def test_a_503_is_logged_with_its_cause_in_one_short_line(capsys: pytest.C
         await client.get("/away")
     (line,) = lines(log, capsys)
     assert [error.partition(" (")[0] for error in line["error"]] == [
-        "taskservice.problems.DatabaseUnavailable: Database unavailable",
+        "taskservice.problems.DatabaseUnavailable: The database does not answer",
         "ConnectionRefusedError: connection refused",
     ]
     assert "traceback" not in line
