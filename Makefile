@@ -51,7 +51,7 @@ fuzz: $(READY) ## Search for inputs that surprise the service, with fresh seeds 
 	$(BIN)/uv pip install --quiet --python .venv-fuzz/bin/python --no-deps --editable .
 	.venv-fuzz/bin/python -m tests.fuzz.nightly $(ARGS)
 	SCHEMATHESIS_EXAMPLES=400 SCHEMATHESIS_SEED=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ') \
-		$(BIN)/python -m pytest --quiet tests/openapi/test_schemathesis.py
+		$(BIN)/python -m pytest --quiet --override-ini=faulthandler_timeout=0 tests/openapi/test_schemathesis.py
 
 lock: $(READY) ## Resolve pyproject.toml into requirements.lock (ARGS=--upgrade for newer versions)
 	$(BIN)/uv pip compile pyproject.toml --extra embedded --extra otel --group dev --universal --generate-hashes \

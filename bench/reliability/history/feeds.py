@@ -88,9 +88,14 @@ def _difference(known: Knowledge, call: Call, told: list[Told], state: int, unhe
 
 
 def _is_kept(known: Knowledge, told: list[Told], step: Step, state: int, upto: int) -> bool:
-    """Whether this old deletion is told all the same: the tombstone of an erased task outlives a new use of its id."""
+    """Whether this old deletion is told all the same: the tombstone of an erased task outlives a new use of its id.
+
+    No answer need have shown that use: the task may be gone again before anybody asks.
+    """
     following = known.steps.get(known.followed_at(step.number))
-    if not step.removes or following is None or following.removes:
+    if not step.removes or following is None:
+        return False
+    if following.removes and not known.may_have_changed(step.task, step.number, following.number):
         return False
     now = known.last_step(step.task, state)
     return told.count((step.task, None)) > (now is not None and now.removes and now.number <= upto)

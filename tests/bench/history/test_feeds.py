@@ -1,0 +1,51 @@
+"""What the history checker expects of a page of the feed, in histories that are too rare to wait for."""
+
+from typing import Any
+
+import pytest
+
+from bench.reliability.history.check import check
+from bench.reliability.history.record import Call, History, Task, Version
+
+FIELDS: Task = {"description": None, "status": "pending", "priority": "medium"}
+
+
+def say(history: History, kind: str, status: int = 200, **what: Any) -> None:
+    """The next call of the only client, and its answer."""
+    number = len(history.calls)
+    call = Call(number=number, user="ann", client="one", server="it", kind=kind, began=float(number), **what)
+    call.ended, call.status = number + 0.5, status
+    history.calls.append(call)
+
+
+def create(history: History, title: str, number: int) -> None:
+    dates = {"created_at": "then", "updated_at": f"at {number}", "completed_at": None, "due_date": None}
+    task = {"id": title, "user_id": "ann", "title": title, "completed": False, "etag": f'"{number}-e"'}
+    history.versions.append(Version(number, FIELDS | dates | task))
+    say(history, "create", 201, versions=[number - 1], asked={"title": title}, tag=number, epoch="e")
+
+
+@pytest.fixture
+def history() -> History:
+    """Milk is erased, comes back by an import that no answer shows, and is deleted; then bread is deleted."""
+    history = History([], [], [])
+    create(history, "milk", 1)
+    create(history, "bread", 2)
+    say(history, "erase", 204, task="milk")
+    say(history, "changes", since=2, entries=["milk"], next=3)
+    say(history, "import", asked={"tasks": [FIELDS | {"id": "milk", "title": "milk"}]}, count=1)
+    say(history, "delete", 204, task="milk")
+    say(history, "changes", since=4, entries=["milk"], next=5)
+    say(history, "delete", 204, task="bread")
+    return history
+
+
+def test_an_erased_task_that_came_back_unseen_and_went_again_is_told_as_gone_twice(history: History) -> None:
+    say(history, "changes", since=2, entries=["milk", "milk", "bread"], next=6)
+    assert check(history).violations == []
+
+
+@pytest.mark.parametrize("entries", [["milk", "milk"], ["bread"], ["milk", "milk", "milk", "bread"]])
+def test_whatever_else_is_told_of_it_is_wrong(history: History, entries: list[int | str]) -> None:
+    say(history, "changes", since=2, entries=entries, next=6)
+    assert {violation.rule for violation in check(history).violations} == {"every change is told"}
