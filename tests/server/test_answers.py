@@ -234,6 +234,16 @@ async def test_a_client_that_closes_its_side_still_gets_its_answers(port: int, b
         assert await talk.is_over()
 
 
+@pytest.mark.parametrize("body", [b"", b"hello"], ids=["without a body", "with a body"])
+async def test_a_client_that_closes_its_side_while_it_waits_gets_its_answer(port: int, body: bytes) -> None:
+    """With no request behind it, for which the server would leave the end of the connection unread."""
+    async with talking(port) as talk:
+        talk.say(asking("/slow", "POST", b"content-length: %d\r\n" % len(body)) + body)
+        talk.writer.write_eof()
+        assert (await talk.answer())[2] == b"slow"
+        assert await talk.is_over()
+
+
 async def test_a_client_that_closes_its_side_within_a_request_is_let_go(port: int) -> None:
     async with talking(port) as talk:
         talk.say(asking("/body", "POST", b"content-length: 5\r\n") + b"he")

@@ -214,7 +214,15 @@ async def test_a_request_that_is_answered_before_its_body_has_come_is_not_answer
         assert await talk.is_over()
 
 
-async def test_an_answer_that_nobody_takes_is_given_up(port: int) -> None:
+async def test_an_answer_that_nobody_takes_is_given_up(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    unread: list[int] = []
+    sweep = protocol.Protocol.sweep
+
+    def watched(connection: protocol.Protocol) -> None:
+        unread.append(connection.transport.get_write_buffer_size())
+        sweep(connection)
+
+    monkeypatch.setattr(protocol.Protocol, "sweep", watched)
     async with talking(port) as talk:
         talk.say(b"POST /large HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nxxxxx")
         talk.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -222,6 +230,8 @@ async def test_an_answer_that_nobody_takes_is_given_up(port: int) -> None:
         talk.writer.transport.resume_reading()  # type: ignore[attr-defined]
         with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
             await talk.answer()
+    # Once a second: when nothing more was read for the first time, and when the time was up.
+    assert unread.count(unread[-1]) == 1 + protocol.ANSWER_SECONDS
 
 
 async def test_an_answer_that_is_taken_slowly_arrives(port: int) -> None:
