@@ -71,7 +71,7 @@ USER_ID: Final[dict[str, Any]] = {
     "schema": {"type": "string", "minLength": 1, "maxLength": rules.USER_ID_MAX},
     "example": "alice",
 }
-"""The guard reads it, and no handler has it in its signature."""
+"""`PathOwner` reads it, and no handler has it in its signature."""
 
 # ---- the query: read by `tasks.list_query`, which notes all errors at once
 # No examples, because the docs pages would fill them in and send them.

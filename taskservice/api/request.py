@@ -102,7 +102,7 @@ class TaskRequest(Request[Principal, Any, State]):
         return "/" + self.scope["raw_path"].decode("ascii").lstrip("/")
 
 
-# ---- `before_request` hooks. They run after the guards, and raise 413, 415 and 400 in this order.
+# ---- `before_request` hooks. They run after the middleware, and raise 413, 415 and 400 in this order.
 
 AnyRequest = Request[Any, Any, Any]
 """What Litestar says that hooks are given. With `request_class`, it is a `TaskRequest`."""

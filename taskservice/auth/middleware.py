@@ -1,14 +1,15 @@
-"""Authenticates every request, before anything else of it is read."""
+"""Says who is asking, and whether the path is theirs, before anything else of a request is read."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Any, Final
+from urllib.parse import unquote
 
 from litestar.openapi.spec import SecurityRequirement
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from taskservice.auth.tokens import TokenVerifier
 from taskservice.auth.users import RegisteredUsers
-from taskservice.problems import InvalidToken, MissingAuthentication, Problem
+from taskservice.problems import InvalidToken, MissingAuthentication, PathOwnerMismatch, Problem
 
 _PUBLIC: Final = "public"
 NO_TOKEN: Final[list[SecurityRequirement]] = [{}]
@@ -42,6 +43,23 @@ class Authentication:
                 await self._users.require(principal.user_id)
             scope["user"] = principal
         await self._app(scope, receive, send)
+
+
+class PathOwner:
+    """Refuses a path whose `{user_id}` is not the token's user, character by character. Runs after `Authentication`.
+
+    A guard would be the usual place. Litestar copies the route's handler for every call of one, which costs a request
+    more than a twentieth of its time.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        # `web.paths` left `%` and `/` encoded.
+        if unquote(scope["path_params"]["user_id"]) != scope["user"].user_id:
+            raise PathOwnerMismatch
+        return self._app(scope, receive, send)
 
 
 def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

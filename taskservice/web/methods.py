@@ -23,7 +23,7 @@ class DerivedMethods:
         if method == "HEAD":
             return self._as_get(scope, receive, send)
         if method == "OPTIONS":
-            # Litestar's own answer leaves methods out, and runs the guards of the route without a user.
+            # Litestar's own answer leaves methods out, and runs the middleware of the route without a user.
             return self._app(cast("Scope", {**scope, "method": _NOWHERE}), receive, _allowing(send))
         return self._app(scope, receive, send)
 

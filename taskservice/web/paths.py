@@ -16,7 +16,7 @@ _USER_TASKS: Final = re.compile(r"/api/tasks(?=/tasks(?:/|$))")
 
 
 class PathNames:
-    """Splits the path before it decodes it. `%` and `/` inside a part stay encoded; the guard decodes them."""
+    """Splits the path before it decodes it. `%` and `/` inside a part stay encoded; `PathOwner` decodes them."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -10,7 +10,7 @@ from taskservice.api.controllers.tasks import TaskController
 from taskservice.api.controllers.transfer import TransferController
 from taskservice.api.controllers.trash import TrashController
 from taskservice.api.request import SURFACE, TaskRequest
-from taskservice.auth.guards import requires_path_owner
+from taskservice.auth.middleware import PathOwner
 from taskservice.tasks.list_query import PATH_SURFACE, TOKEN_SURFACE
 
 CONTROLLERS: Final = [TaskController, TrashController, BatchController, ChangesController, TransferController]
@@ -31,7 +31,7 @@ def task_routers() -> list[Router]:
             route_handlers=CONTROLLERS,
             request_class=TaskRequest,
             opt={SURFACE: PATH_SURFACE},
-            guards=[requires_path_owner],
+            middleware=[PathOwner],
             tags=["user tasks"],
         ),
     ]
