@@ -3,6 +3,10 @@
 BIN := .venv/bin
 READY := .venv/.ready
 PARALLEL := --numprocesses=logical --dist=worksteal
+# The faults that strike a write, and not the connections alone.
+FAULTS := tests/faults/test_database_failures.py tests/faults/test_lost_answers.py \
+	tests/faults/test_promises.py::test_nothing_acknowledged_is_lost_when_postgresql_is_killed \
+	tests/faults/test_promises.py::test_nothing_acknowledged_is_lost_when_workers_are_killed
 
 .PHONY: help run test test-partitions check lint format docs docs-fresh openapi bench fuzz lock clean
 .DEFAULT_GOAL := help
@@ -17,7 +21,7 @@ test: $(READY) ## Run every test
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 test-partitions: $(READY) ## Run what drives the database once more, on tables that are partitioned by user
-	@$(BIN)/python -m pytest $(PARALLEL) --partitions tests/api $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) --partitions tests/api $(FAULTS) $(ARGS)
 
 check: lint ## Check style, types and what the quick tests cover, after every change
 	@$(BIN)/python -m pytest --quiet $(PARALLEL) -m "not slow and not timing and not browser" $(ARGS)

@@ -107,7 +107,7 @@ def _compare(
     return Line(name, min(of_service), min(of_primary), min(with_replica), min(of_replica), statistics.median(ratios))
 
 
-def _table(*heads: str, rows: Iterable[Sequence[str]]) -> str:
+def table(*heads: str, rows: Iterable[Sequence[str]]) -> str:
     lines = [heads, ("---", *("---:" for _ in heads[1:])), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
@@ -126,7 +126,7 @@ def carries(lines: Sequence[Line], memory: Memory) -> str:
         for each in lines
     ]
     return (
-        _table("request", "service's CPU", "PostgreSQL's", "a core of the service", "a core of PostgreSQL", rows=rows)
+        table("request", "service's CPU", "PostgreSQL's", "a core of the service", "a core of PostgreSQL", rows=rows)
         + f"\n\n{_people(lines)}"
         + f"\n\nA worker takes {memory.worker:.0f} MiB, and each connection {memory.connection:.1f} MiB of the server."
     )
@@ -165,10 +165,10 @@ def spares(lines: Sequence[Line]) -> str:
         "the primary saves",
         "service's CPU, by that before",
     )
-    return _table("read", *heads, rows=rows)
+    return table("read", *heads, rows=rows)
 
 
-def _written(text: str, name: str, content: str) -> str:
+def written(text: str, name: str, content: str) -> str:
     """With this between `<!-- name -->` and `<!-- /name -->`."""
     head, opening, rest = text.partition(f"<!-- {name} -->\n")
     _, closing, tail = rest.partition(f"<!-- /{name} -->")
@@ -180,8 +180,8 @@ def _written(text: str, name: str, content: str) -> str:
 async def main() -> None:
     async with replicated(synchronous=False) as servers:
         lines, memory = await asyncio.to_thread(measure_all, servers)
-    text = _written(PAGE.read_text("utf-8"), "carries", carries(lines, memory))
-    PAGE.write_text(_written(text, "replicas", spares(lines)), "utf-8")
+    text = written(PAGE.read_text("utf-8"), "carries", carries(lines, memory))
+    PAGE.write_text(written(text, "replicas", spares(lines)), "utf-8")
 
 
 if __name__ == "__main__":

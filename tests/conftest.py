@@ -82,9 +82,14 @@ def empty_database_url(postgres: ThrowawayPostgres) -> str:
 
 @pytest_asyncio.fixture(scope="session")
 async def services(
-    stage: Stage, postgres: ThrowawayPostgres, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
+    stage: Stage,
+    postgres: ThrowawayPostgres,
+    migrated_template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    pytestconfig: pytest.Config,
 ) -> AsyncIterator[Services]:
-    services = Services(stage, postgres, migrated_template, tmp_path_factory.mktemp("data"))
+    sharded = bool(pytestconfig.getoption("partitions"))
+    services = Services(stage, postgres, migrated_template, tmp_path_factory.mktemp("data"), sharded=sharded)
     yield services
     await services.stop()
 

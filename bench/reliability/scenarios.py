@@ -26,12 +26,16 @@ class Killed(msgspec.Struct, frozen=True):
     other_answers: dict[int, int]
 
 
-async def database_killed(postgres: KillablePostgres, *, writes: int, kills: int, workers: int = 1) -> Killed:
+async def database_killed(
+    postgres: KillablePostgres, *, writes: int, kills: int, workers: int = 1, sharded: str = "false"
+) -> Killed:
     """kill -9 of PostgreSQL with all its processes while 16 clients write."""
     healed: list[float] = []
     async with (
         wired(postgres) as wire,
-        running_program("--wc", str(workers), database_url=url_through(wire.port)) as program,
+        running_program(
+            "--wc", str(workers), database_url=url_through(wire.port), taskservice_database_sharded=sharded
+        ) as program,
         Writers(program, 16) as writers,
     ):
         for kill in range(1, kills + 1):

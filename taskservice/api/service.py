@@ -20,7 +20,7 @@ class TaskService:
         self.settings: Final = settings
         self.pool: Final = pool
         self.tasks: Final = tasks
-        self.list_tags: Final = ListTags(pool)
+        self.list_tags: Final = ListTags(pool, shared=not settings.database_sharded)
         self.replicated: Final = ReplicatedReads(tasks, self.list_tags, replicas) if replicas else None
         self.reads: Final[Reads] = self.replicated or tasks
         """For reads that decide no write."""

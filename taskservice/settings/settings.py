@@ -71,6 +71,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     database_connections: Annotated[int, Meta(ge=1, le=1000)]
     database_deadline: Annotated[float, Meta(ge=0.5, le=300)]
     database_schema: SchemaName | None
+    database_sharded: bool
     migrate: bool
     secrets: tuple[str, ...]
     better_auth_url: str | None
@@ -160,6 +161,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("TASKSERVICE_DATABASE_SCHEMA", None, "The schema that the tables are in, created at start. For a database "
             "in which another application has a table `users` or `tasks`. Unset: the first one of the user's search "
             "path, usually `public`."),
+    Setting("TASKSERVICE_DATABASE_SHARDED", "false", "The tables are distributed by user over several servers, as with "
+            "Citus. Statements then have the form that such a database sends to one server: `docs/scaling.md`."),
     Setting("TASKSERVICE_MIGRATE", "true", "Create and migrate the schema at start."),
     Setting("TASKSERVICE_JWT_ISSUER", None, "The `iss` that tokens must carry. Unset: the origin of `BETTER_AUTH_URL` "
             "for JWKS tokens, unchecked for HS256 ones."),
@@ -254,6 +257,7 @@ def _checked(values: dict[str, Any], given: set[str], problems: list[str]) -> Se
             (problems if production else warnings).append(f"{variable}: {weak}")
     if production and given.isdisjoint(KEY_SOURCES):
         problems.append("BETTER_AUTH_SECRET: set it or BETTER_AUTH_URL; production does not make up a key")
+    warnings += _asks_every_server(values)
     database = _database(values, problems)
     replicas = _replicas(values, given, problems)
     if production and given.isdisjoint({"DATABASE_URL", "NEON_DB_URL"}):
@@ -278,6 +282,12 @@ def _checked(values: dict[str, Any], given: set[str], problems: list[str]) -> Se
         generated_secret=generated,
         warnings=tuple(warnings),
     )
+
+
+def _asks_every_server(values: dict[str, Any]) -> list[str]:
+    if values["TASKSERVICE_DATABASE_SHARDED"] and values["TASKSERVICE_FOREIGN_TASK"] == "403":
+        return ["TASKSERVICE_FOREIGN_TASK: 403 asks every server of a sharded database whose a task is, 404 asks none"]
+    return []
 
 
 def _database(values: dict[str, Any], problems: list[str]) -> ConnectionTarget | None:

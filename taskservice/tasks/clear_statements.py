@@ -26,8 +26,16 @@ class Clearing(Struct, frozen=True):
     left: Statement
 
 
+def find_all() -> tuple[sa.CTE, sa.CTE]:
+    """Some of the user's tasks, those in the trash too, locked; and their ids with a number for each."""
+    return _found((), tasks.c.id)
+
+
+def find_completed() -> tuple[sa.CTE, sa.CTE]:
+    return _found(_COMPLETED, _completed_at)
+
+
 def _found(conditions: Sequence[sa.ColumnElement[bool]], order: sa.ColumnElement[Any]) -> tuple[sa.CTE, sa.CTE]:
-    """Some of the tasks, locked; and their ids with a number for each."""
     owner = locked_owner()
     found = (
         sa.select(tasks.c.id, tasks.c.deleted_at, order.label("place"))
@@ -50,19 +58,23 @@ def _count(*conditions: sa.ColumnElement[bool]) -> Statement:
     return Statement(sa.select(sa.func.count().label("count")).where(tasks.c.user_id == _user, *conditions))
 
 
+def forgotten_answers() -> sa.CTE:
+    """Deletes the answers kept for retries."""
+    return sa.delete(idempotency_keys).where(idempotency_keys.c.user_id == _user).cte("kept")
+
+
 def _erase_all() -> Statement:
-    found, step = _found((), tasks.c.id)
-    kept = sa.delete(idempotency_keys).where(idempotency_keys.c.user_id == _user).cte("kept")
-    return Statement(_answer(found).add_cte(*erased(step, counted(step)), kept))
+    found, step = find_all()
+    return Statement(_answer(found).add_cte(*erased(step, counted(step)), forgotten_answers()))
 
 
 def _erase_completed() -> Statement:
-    found, step = _found(_COMPLETED, _completed_at)
+    found, step = find_completed()
     return Statement(_answer(found).add_cte(*erased(step, counted(step))))
 
 
 def _trash_completed() -> Statement:
-    found, step = _found(_COMPLETED, _completed_at)
+    found, step = find_completed()
     counter = counted(step)
     moved = (
         sa.update(tasks)

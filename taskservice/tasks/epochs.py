@@ -13,23 +13,21 @@ BATCH: Final = 1000
 
 async def new_epochs(session: AsyncSession) -> int:
     """Give every user a new epoch; the counters keep their values. Returns the number of users."""
-    after = sa.bindparam("after", type_=sa.Text)
-    batch = sa.select(users.c.id).where(users.c.id > after).order_by(users.c.id).limit(BATCH).with_for_update()
-    chosen = batch.cte("chosen")
-    renewed = (
+    # One statement for each user, and the random value in a step of its own: a sharded database takes both.
+    fresh = sa.select(sa.literal_column(NEW_EPOCH, sa.Text).label("epoch")).cte("fresh")
+    renew = (
         sa.update(users)
-        .values(epoch=sa.text(NEW_EPOCH))
-        .where(users.c.id == chosen.c.id)
-        .returning(users.c.id)
-        .cte("renewed")
+        .where(users.c.id == sa.bindparam("user_id"))
+        .values(epoch=sa.select(fresh.c.epoch).scalar_subquery())
     )
-    statement = sa.select(sa.func.count().label("number"), sa.func.max(renewed.c.id).label("last")).select_from(renewed)
     total, last = 0, ""
     while True:
-        found = (await session.execute(statement, {"after": last})).one()
+        following = sa.select(users.c.id).where(users.c.id > last).order_by(users.c.id).limit(BATCH)
+        found = [*await session.scalars(following)]
+        if found:
+            await session.execute(renew, [{"user_id": user_id} for user_id in found])
+            last = found[-1]
         await session.commit()
-        count: int = found.number
-        total += count
-        if count < BATCH:
+        total += len(found)
+        if len(found) < BATCH:
             return total
-        last = found.last

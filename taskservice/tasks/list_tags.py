@@ -15,39 +15,49 @@ from taskservice.tasks.tags import entity_tag, epoch_before_first_write
 
 
 class ListTags:
-    """Reads the list tags of one worker's users."""
+    """Reads the list tags of one worker's users.
 
-    def __init__(self, queries: Queries) -> None:
+    `shared`: requests share statements. Not on a sharded database, where one statement about several users has to wait
+    for several servers.
+    """
+
+    def __init__(self, queries: Queries, *, shared: bool = True) -> None:
         self._queries = queries
+        self._shared = shared
         self._asked: dict[str, list[asyncio.Future[str]]] = {}
         self._reading: asyncio.Task[None] | None = None
 
     async def of(self, user_id: str) -> str:
         """The tag of the user's list as of now."""
+        if not self._shared:
+            return (await self._read([user_id]))[user_id]
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._asked.setdefault(user_id, []).append(answer)
         if self._reading is None:
             # In a context of its own: it reads for many requests, and does not belong to the first of them.
-            self._reading = asyncio.get_running_loop().create_task(self._read(), context=Context())
+            self._reading = asyncio.get_running_loop().create_task(self._read_for_all(), context=Context())
         return await counted(answer)
 
-    async def _read(self) -> None:
+    async def _read_for_all(self) -> None:
         try:
             while self._asked:
                 asked, self._asked = self._asked, {}
                 try:
-                    rows = await self._queries.fetch(TAGS.sql, TAGS.args(user_ids=list(asked)), repeatable=True)
+                    tags = await self._read(list(asked))
                 except Exception as error:  # noqa: BLE001 (the waiting requests raise it)
                     for answer in _still_awaited(asked, asked):
                         answer.set_exception(error)
                 else:
-                    tags = {row["id"]: entity_tag(row["revision"], row["epoch"]) for row in rows}
-                    for user_id in asked:
-                        tag = tags.get(user_id) or entity_tag(0, epoch_before_first_write(user_id))
+                    for user_id, tag in tags.items():
                         for answer in _still_awaited(asked, (user_id,)):
                             answer.set_result(tag)
         finally:
             self._reading = None
+
+    async def _read(self, user_ids: list[str]) -> dict[str, str]:
+        rows = await self._queries.fetch(TAGS.sql, TAGS.args(user_ids=user_ids), repeatable=True)
+        tags = {row["id"]: entity_tag(row["revision"], row["epoch"]) for row in rows}
+        return {user_id: tags.get(user_id) or entity_tag(0, epoch_before_first_write(user_id)) for user_id in user_ids}
 
 
 def _still_awaited(

@@ -22,10 +22,11 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class Records(Struct, frozen=True):
-    """The records of a statement, as a table in it, and their number."""
+    """The records of a statement, as a table in it, and their number. `single`: the values of a single one, by name."""
 
     table: sa.CTE
     count: sa.ColumnElement[int]
+    single: Mapping[str, sa.ColumnElement[Any]] | None = None
 
 
 class RecordStatement:
@@ -45,8 +46,9 @@ class RecordStatement:
 
 
 def _parameters(columns: Columns) -> Records:
-    row = sa.select(*(_parameter(name, kind).label(name) for name, kind in columns.items()))
-    return Records(row.cte("record"), sa.literal_column("1", sa.BigInteger))
+    single = {name: _parameter(name, kind) for name, kind in columns.items()}
+    row = sa.select(*(value.label(name) for name, value in single.items()))
+    return Records(row.cte("record"), sa.literal_column("1", sa.BigInteger), single)
 
 
 def _parameter(name: str, kind: sa.types.TypeEngine[Any]) -> sa.ColumnElement[Any]:

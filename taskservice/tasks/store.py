@@ -3,7 +3,7 @@
 import datetime as dt
 import uuid
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from msgspec import Struct
 
@@ -12,7 +12,6 @@ from taskservice.tasks import read_statements as read
 from taskservice.tasks import write_statements as write
 from taskservice.tasks.clear_statements import Clearing
 from taskservice.tasks.list_query import ListQuery
-from taskservice.tasks.records import RecordStatement
 from taskservice.tasks.schemas import TaskCreate
 from taskservice.tasks.tags import entity_tag, epoch_before_first_write
 from taskservice.tasks.write_statements import Edit
@@ -100,9 +99,9 @@ class TaskStore:
     def __init__(self, queries: Queries) -> None:
         self._queries = queries
 
-    def within(self, transaction: Queries) -> "TaskStore":
+    def within(self, transaction: Queries) -> Self:
         """The same, with every statement in this transaction."""
-        return TaskStore(transaction)
+        return type(self)(transaction)
 
     # ---- reading
 
@@ -169,9 +168,12 @@ class TaskStore:
     ) -> list[Row]:
         """New tasks, in the order given. `task_id`: the id of a single one, where the client has made it."""
         records = [write.create_record(position, create, task_id) for position, create in enumerate(creates, start=1)]
-        sql, args = write.CREATE.call(records, user_id=author.user_id, email=author.email, name=author.name)
-        written = await self._queries.fetch(sql, args, writer=author.user_id)
+        written = await self._create(author, records)
         return written if len(written) == 1 else sorted(written, key=lambda row: row["revision"])
+
+    async def _create(self, author: Principal, records: list[dict[str, Any]]) -> list[Row]:
+        sql, args = write.CREATE.call(records, user_id=author.user_id, email=author.email, name=author.name)
+        return await self._queries.fetch(sql, args, writer=author.user_id)
 
     async def edit(self, owner: str, edits: Sequence[Edit]) -> dict[int, Edited]:
         """Change tasks, move them to the trash or out of it; the answers by the position of their edit.
@@ -180,28 +182,36 @@ class TaskStore:
         its `updated_at`.
         """
         records = [write.edit_record(position, edit) for position, edit in enumerate(edits)]
-        return await self._decide(write.EDIT, owner, records)
+        sql, args = write.EDIT.call(records, user_id=owner)
+        return _decided(await self._queries.fetch(sql, args, writer=owner))
 
     async def erase(self, owner: str, edits: Sequence[Edit]) -> dict[int, Edited]:
         """Remove tasks for good; with `from_trash` also what lies there."""
         records = [write.erase_record(position, edit) for position, edit in enumerate(edits)]
-        return await self._decide(write.ERASE, owner, records)
+        return _decided(await self._erase(owner, records))
 
-    async def _decide(self, statement: RecordStatement, owner: str, records: list[dict[str, Any]]) -> dict[int, Edited]:
-        sql, args = statement.call(records, user_id=owner)
-        rows = await self._queries.fetch(sql, args, writer=owner)
-        return {row["position"]: Edited(row["matched"], row) for row in rows}
+    async def _erase(self, owner: str, records: list[dict[str, Any]]) -> list[Row]:
+        sql, args = write.ERASE.call(records, user_id=owner)
+        return await self._queries.fetch(sql, args, writer=owner)
 
     async def clear_some(self, author: Principal, what: Clearing, limit: int) -> ClearedSome:
         """Within a transaction: clear up to so many tasks of a user, and say how many are left."""
         # First: otherwise a task that another request creates while this one waits for its turn would stay.
         await self.take_turn(author)
-        [done] = await self._queries.fetch(what.some.sql, what.some.args(user_id=author.user_id, limit=limit))
-        deleted, deleted_from_trash = done["deleted"], done["deleted_from_trash"]
+        deleted, deleted_from_trash = await self._clear(author.user_id, what, limit)
         if deleted + deleted_from_trash < limit:
             return ClearedSome(deleted, deleted_from_trash, 0)
         [left] = await self._queries.fetch(what.left.sql, what.left.args(user_id=author.user_id))
         return ClearedSome(deleted, deleted_from_trash, left["count"])
+
+    async def _clear(self, owner: str, what: Clearing, limit: int) -> tuple[int, int]:
+        """How many live tasks were cleared, and how many of the trash."""
+        [done] = await self._queries.fetch(what.some.sql, what.some.args(user_id=owner, limit=limit))
+        return done["deleted"], done["deleted_from_trash"]
+
+
+def _decided(rows: list[Row]) -> dict[int, Edited]:
+    return {row["position"]: Edited(row["matched"], row) for row in rows}
 
 
 def _list_tag(owner: str, row: Any) -> str:

@@ -6,19 +6,21 @@ numbers: a reader that sees the counter at N sees, in the same snapshot, every c
 """
 
 import uuid
+from collections.abc import Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
 import uuid_utils
 from msgspec import UNSET, Struct
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql.dml import ReturningInsert
 from sqlalchemy.sql.selectable import LateralFromClause
 
 from taskservice import rules
 from taskservice.database.statements import Statement
 from taskservice.tasks.fields import COLUMNS, FIELDS, ROW, WRITABLE_COLUMNS
 from taskservice.tasks.models import TIMESTAMPTZ, tasks, tombstones, users
-from taskservice.tasks.records import Records, RecordStatement
+from taskservice.tasks.records import Columns, Records, RecordStatement
 from taskservice.tasks.schemas import TaskChange, TaskCreate, TaskImport
 
 _user: Final = sa.bindparam("user_id", type_=sa.Text)
@@ -44,48 +46,49 @@ _WRITABLE_TYPES: Final = {column.name: column.type for column in WRITABLE_COLUMN
 # ---- creating
 
 
-def _create(records: Records) -> sa.Insert:
-    incoming, count = records.table, records.count
-    insert = postgresql.insert(users).from_select(
-        ["id", "email", "name", "revision"], sa.select(_user, _email, _name, count)
-    )
-    counter = (
-        insert.on_conflict_do_update(
-            index_elements=[users.c.id],
-            set_={
-                "revision": users.c.revision + insert.excluded.revision,
-                "email": sa.func.coalesce(insert.excluded.email, users.c.email),
-                "name": sa.func.coalesce(insert.excluded.name, users.c.name),
-            },
-        )
-        .returning(users.c.id, users.c.epoch, (users.c.revision - count).label("before"))
-        .cte("counter")
-    )
-    owner = sa.select(counter, _at.label("at")).cte("owner")
-    created_at = sa.func.coalesce(incoming.c.created_at, owner.c.at)
-    values = {
-        "id": incoming.c.id,
-        "user_id": owner.c.id,
-        **{name: incoming.c[name] for name in _WRITABLE_TYPES},
+def take_numbers(number: sa.ColumnElement[int]) -> ReturningInsert[Any]:
+    """Locks the user's row, which is made if need be, and takes so many numbers of the counter there."""
+    insert = postgresql.insert(users).values(id=_user, email=_email, name=_name, revision=number)
+    return insert.on_conflict_do_update(
+        index_elements=[users.c.id],
+        set_={
+            "revision": users.c.revision + insert.excluded.revision,
+            "email": sa.func.coalesce(insert.excluded.email, users.c.email),
+            "name": sa.func.coalesce(insert.excluded.name, users.c.name),
+        },
+    ).returning(users.c.id, users.c.epoch, (users.c.revision - number).label("before"))
+
+
+def created_values(record: Mapping[str, Any], owner: Any) -> dict[str, sa.ColumnElement[Any]]:
+    """What each column of a new task is to hold. `owner`: the user's `id`, the last number taken `before`, and `at`."""
+    created_at = sa.func.coalesce(record["created_at"], owner.at)
+    return {
+        "id": record["id"],
+        "user_id": owner.id,
+        **{name: record[name] for name in _WRITABLE_TYPES},
         "created_at": created_at,
-        "updated_at": sa.func.greatest(owner.c.at, created_at),
+        "updated_at": sa.func.greatest(owner.at, created_at),
         "completed_at": sa.case(
-            (incoming.c.status == rules.COMPLETED, sa.func.coalesce(incoming.c.completed_at, owner.c.at))
+            (record["status"] == rules.COMPLETED, sa.func.coalesce(record["completed_at"], owner.at))
         ),
-        "revision": owner.c.before + incoming.c.position,
+        "revision": owner.before + record["position"],
     }
-    source = sa.select(*values.values()).select_from(incoming.join(owner, sa.true()))
+
+
+def _create(records: Records) -> sa.Insert:
+    counter = take_numbers(records.count).cte("counter")
+    owner = sa.select(counter, _at.label("at")).cte("owner")
+    values = created_values(dict(records.table.c), owner.c)
+    source = sa.select(*values.values()).select_from(records.table.join(owner, sa.true()))
     epoch = sa.select(owner.c.epoch).scalar_subquery().label("epoch")
     return postgresql.insert(tasks).from_select(list(values), source).returning(*COLUMNS, epoch)
 
 
-CREATE: Final = RecordStatement(
-    _create,
-    {
-        "position": sa.Integer(), "id": sa.Uuid(), **_WRITABLE_TYPES,
-        "created_at": TIMESTAMPTZ, "completed_at": TIMESTAMPTZ,
-    },
-)  # fmt: skip
+CREATE_COLUMNS: Final[Columns] = {
+    "position": sa.Integer(), "id": sa.Uuid(), **_WRITABLE_TYPES,
+    "created_at": TIMESTAMPTZ, "completed_at": TIMESTAMPTZ,
+}  # fmt: skip
+CREATE: Final = RecordStatement(_create, CREATE_COLUMNS)
 
 
 def create_record(position: int, create: TaskCreate, task_id: uuid.UUID | None = None) -> dict[str, Any]:
@@ -140,21 +143,26 @@ def counted(step: sa.CTE) -> sa.CTE:
     return sa.select(counter.c.before, _at.label("at")).cte("moment")
 
 
+def removed(step: sa.CTE) -> sa.CTE:
+    """Deletes the rows for good."""
+    return sa.delete(tasks).where(tasks.c.id == step.c.id, tasks.c.user_id == _user).returning(tasks.c.id).cte("gone")
+
+
+def tombstones_of(step: sa.CTE, counter: sa.CTE) -> sa.Select[Any]:
+    """What is left of the rows, each with the next number of the counter."""
+    return sa.select(
+        _user.label("user_id"),
+        (counter.c.before + step.c.number).label("revision"),
+        step.c.id.label("task_id"),
+        counter.c.at.label("deleted_at"),
+    ).select_from(step.join(counter, sa.true()))
+
+
 def erased(step: sa.CTE, counter: sa.CTE) -> tuple[sa.CTE, sa.CTE]:
-    """Deletes the rows for good and leaves a tombstone with the next number for each."""
-    gone = sa.delete(tasks).where(tasks.c.id == step.c.id, tasks.c.user_id == _user).returning(tasks.c.id).cte("gone")
-    told = (
-        postgresql.insert(tombstones)
-        .from_select(
-            ["user_id", "revision", "task_id", "deleted_at"],
-            sa.select(_user, counter.c.before + step.c.number, step.c.id, counter.c.at).select_from(
-                step.join(counter, sa.true())
-            ),
-        )
-        .returning(tombstones.c.revision)
-        .cte("told")
-    )
-    return gone, told
+    """Deletes the rows for good and leaves a tombstone for each."""
+    names = ["user_id", "revision", "task_id", "deleted_at"]
+    told = postgresql.insert(tombstones).from_select(names, tombstones_of(step, counter))
+    return removed(step), told.returning(tombstones.c.revision).cte("told")
 
 
 # ---- changing, deleting, restoring
@@ -289,6 +297,12 @@ def edit_record(position: int, edit: Edit) -> dict[str, Any]:
 
 
 def _erase(records: Records) -> sa.Select[Any]:
+    found, step, answer = to_erase(records)
+    return answer.order_by(found.c.position).add_cte(*erased(step, counted(step)))
+
+
+def to_erase(records: Records) -> tuple[sa.CTE, sa.CTE, sa.Select[Any]]:
+    """The tasks asked for, those of them that match, and the answer about all of them."""
     erase = records.table
     owner = locked_owner()
     old = _locked_tasks(owner, erase, sa.or_(erase.c.from_trash, tasks.c.deleted_at.is_(None)))
@@ -304,14 +318,13 @@ def _erase(records: Records) -> sa.Select[Any]:
     )
     number = sa.func.row_number().over(order_by=found.c.position).label("number")
     step = sa.select(found.c.id, number).where(found.c.matched).cte("step")
-    answer = sa.select(*(found.c[name] for name in ROW), found.c.matched, found.c.position)
-    return answer.order_by(found.c.position).add_cte(*erased(step, counted(step)))
+    return found, step, sa.select(*(found.c[name] for name in ROW), found.c.matched, found.c.position)
 
 
-ERASE: Final = RecordStatement(
-    _erase,
-    {"position": sa.Integer(), "id": sa.Uuid(), "from_trash": sa.Boolean(), "if_match": postgresql.ARRAY(sa.Text)},
-)
+ERASE_COLUMNS: Final[Columns] = {
+    "position": sa.Integer(), "id": sa.Uuid(), "from_trash": sa.Boolean(), "if_match": postgresql.ARRAY(sa.Text),
+}  # fmt: skip
+ERASE: Final = RecordStatement(_erase, ERASE_COLUMNS)
 """Rows gone for good, from the list or the trash."""
 
 

@@ -20,8 +20,12 @@ import pytest_asyncio
 
 import taskservice
 from taskservice.database.statements import Statement
+from taskservice.tasks import sharded_store
+from taskservice.tasks.clear_statements import COMPLETED_TO_TRASH, EVERYTHING
 from taskservice.tasks.filters import CONDITIONS, SORTS, Order, Shape
 from taskservice.tasks.read_statements import FOREIGN, TAGS
+from taskservice.tasks.records import RecordStatement
+from taskservice.tasks.write_statements import CREATE, EDIT, ERASE, TAKE_TURN
 from tests.support.partitions import PARTITIONS, number_of, partition
 from tests.support.postgres import ThrowawayPostgres
 
@@ -32,9 +36,11 @@ Connection = Any
 USER: Final = "alice"
 ACROSS_USERS: Final = {
     "whose task an id is": FOREIGN,  # `foreign_task = "404"` turns it off
-    "the tags of all who ask at once": TAGS,
+    "the tags of all who ask at once": TAGS,  # `database_sharded` asks for one user at a time
 }
 """The look-ups that ask for other users' rows."""
+
+INNER_INSERT: Final = re.compile(r"\(\s*INSERT INTO")
 
 _ID: Final = "00000000-0000-4000-8000-000000000001"
 SAMPLES: Final = {
@@ -139,6 +145,16 @@ def only_inserts(statement: Statement) -> bool:
         re.search(r"\b(FROM|JOIN|UPDATE|DELETE FROM) +(users|tasks|tombstones|idempotency_keys)\b", statement.sql)
         is None
     )
+
+
+def test_no_write_of_a_sharded_database_has_an_insert_inside_another_statement() -> None:
+    """There it would run on no shard, but on the server that asks them."""
+    found: list[Any] = [*vars(sharded_store).values(), TAKE_TURN, EDIT, COMPLETED_TO_TRASH.some]
+    forms = {one.sql for one in found if isinstance(one, Statement)}
+    forms |= {form.sql for one in found if isinstance(one, RecordStatement) for form in (one.single, one.any_number)}
+    assert len(forms) == 13
+    assert not [sql for sql in forms if INNER_INSERT.search(sql)]
+    assert all(INNER_INSERT.search(form.sql) for form in (CREATE.single, ERASE.single, EVERYTHING.some))
 
 
 async def test_what_asks_for_all_users_is_noticed(parts: Connection) -> None:

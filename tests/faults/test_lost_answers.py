@@ -3,8 +3,8 @@
 import pytest
 
 from bench.http import Answer, request
-from bench.reliability.database import KillablePostgres
-from bench.reliability.program import Program
+from bench.reliability.database import KillablePostgres, url_through
+from bench.reliability.program import Program, running_program
 from bench.reliability.wire import Wire
 
 pytestmark = pytest.mark.timing
@@ -22,6 +22,20 @@ async def test_a_write_is_503_and_stands_there_once(postgres: KillablePostgres, 
     answer = await written_without_answer(program, wire, b"lost one", raw)
     assert answer.status == 503
     assert len(await postgres.rows("SELECT FROM tasks WHERE user_id = 'lost'")) == 1
+
+
+@pytest.mark.parametrize(("lost_after", "written"), [(b"lost two", 0), (b"COMMIT", 1)], ids=["INSERT", "COMMIT"])
+async def test_a_write_of_two_statements_is_503_and_stands_there_whole_or_not_at_all(
+    postgres: KillablePostgres, wire: Wire, lost_after: bytes, written: int
+) -> None:
+    user = f"sharded-{written}"
+    async with running_program(database_url=url_through(wire.port), taskservice_database_sharded="true") as program:
+        raw = request("POST", "/api/tasks", user, {"title": "lost two"})
+        assert (await written_without_answer(program, wire, lost_after, raw)).status == 503
+    rows = await postgres.rows(f"SELECT revision FROM users WHERE id = '{user}'")
+    # A number that was taken belongs to a task.
+    assert [row["revision"] for row in rows] == [1] * written
+    assert len(await postgres.rows(f"SELECT FROM tasks WHERE user_id = '{user}'")) == written
 
 
 async def test_a_retry_with_the_same_key_finds_the_first_answer(

@@ -14,8 +14,9 @@ pytestmark = pytest.mark.timing
 MEGABYTE = 1 << 20
 
 
-async def test_nothing_acknowledged_is_lost_when_postgresql_is_killed(postgres: KillablePostgres) -> None:
-    killed = await scenarios.database_killed(postgres, writes=1500, kills=3)
+@pytest.mark.parametrize("sharded", ["false", "true"])
+async def test_nothing_acknowledged_is_lost_when_postgresql_is_killed(postgres: KillablePostgres, sharded: str) -> None:
+    killed = await scenarios.database_killed(postgres, writes=1500, kills=3, sharded=sharded)
     assert killed.lost == 0
     assert killed.hung == 0
     assert killed.longest_answer < scenarios.DEADLINE + 1

@@ -149,6 +149,7 @@ BAD = {
     "TASKSERVICE_DATABASE_CONNECTIONS": ["0", "1001", "ten", "1.5", "-1", "٣"],
     "TASKSERVICE_DATABASE_DEADLINE": ["0", "0.4", "301", "1e3", "nan", "inf", "5s"],
     "TASKSERVICE_DATABASE_SCHEMA": ['a"b', "Mixed", "pg_own", "x" * 64, "a.b"],
+    "TASKSERVICE_DATABASE_SHARDED": ["citus"],
     "TASKSERVICE_MIGRATE": ["on", "2", "maybe"],
     "TASKSERVICE_METRICS": ["enabled"],
     "TASKSERVICE_DRAIN_SECONDS": ["-1", "601", "1m"],
@@ -335,6 +336,14 @@ def test_a_weak_secret_is_refused_in_production_and_a_warning_elsewhere(secret: 
     assert line.startswith("BETTER_AUTH_SECRET: ")
     assert secret not in line
     assert load_settings({"BETTER_AUTH_SECRET": secret}).warnings == (line,)
+
+
+def test_a_sharded_database_and_a_question_to_all_its_servers_are_a_warning() -> None:
+    environ = {"BETTER_AUTH_SECRET": SECRET, "TASKSERVICE_DATABASE_SHARDED": "true"}
+    [warning] = load_settings(environ).warnings
+    assert warning.startswith("TASKSERVICE_FOREIGN_TASK: ")
+    assert load_settings(environ | {"TASKSERVICE_FOREIGN_TASK": "404"}).warnings == ()
+    assert load_settings({"BETTER_AUTH_SECRET": SECRET}).warnings == ()
 
 
 def test_32_bytes_are_enough_however_many_characters_they_are() -> None:

@@ -10,13 +10,14 @@ import pytest
 
 from taskservice.database.statements import Statement
 from taskservice.principal import Principal
-from taskservice.tasks import clear_statements, read_statements, write_statements
+from taskservice.tasks import clear_statements, read_statements, sharded_store, write_statements
 from taskservice.tasks.clear_statements import COMPLETED_FOR_GOOD, COMPLETED_TO_TRASH, EVERYTHING
 from taskservice.tasks.filters import CONDITIONS, EITHER
 from taskservice.tasks.list_query import TOKEN_SURFACE, ListQuery, read_list_query, read_trash_query
 from taskservice.tasks.list_tags import ListTags
 from taskservice.tasks.records import RecordStatement
 from taskservice.tasks.schemas import TaskChange, TaskCreate, TaskImport
+from taskservice.tasks.sharded_store import ShardedTaskStore
 from taskservice.tasks.store import ClearedSome, TaskStore
 from taskservice.tasks.write_statements import Edit
 from tests.support.services import Caller
@@ -60,20 +61,20 @@ async def assert_statements_keep_users_apart(alice: Caller, bob: Caller) -> None
     await bob.service.execute("UPDATE tasks SET deleted_at = now() WHERE id = $1", trashed["id"])
     async with alice.service.connection() as connection:
         recorder = Recorder(connection)
-        tasks = TaskStore(recorder)
         before = await stored(connection, bob)
         ids = [UUID(str(row["id"])) for row in before["tasks"]]
-        await _reading(tasks, alice.user, bob.user, ids)
+        await _reading(TaskStore(recorder), alice.user, bob.user, ids)
         assert await ListTags(recorder).of(alice.user) != await ListTags(recorder).of(bob.user)
-        await _writing(tasks, connection, Principal(alice.user, None, None), ids)
-        assert await stored(connection, bob) == before
+        for store in (TaskStore(recorder), ShardedTaskStore(recorder)):
+            await _writing(store, connection, Principal(alice.user, None, None), ids)
+            assert await stored(connection, bob) == before
     assert every_statement() <= recorder.ran, "a statement that nobody tried"
 
 
 def every_statement() -> set[str]:
     """The SQL of every compiled statement about tasks, in both forms where it takes records."""
     found: set[str] = set()
-    for module in (read_statements, write_statements, clear_statements):
+    for module in (read_statements, write_statements, clear_statements, sharded_store):
         for value in vars(module).values():
             if isinstance(value, RecordStatement):
                 found |= {value.single.sql, value.any_number.sql}
@@ -135,7 +136,7 @@ async def _writing(tasks: TaskStore, connection: Any, alice: Principal, ids: lis
     assert (hers["id"], hers["title"]) == (ids[0], "mine")
     with pytest.raises(asyncpg.UniqueViolationError):
         await tasks.create(alice, [planted])
-    created, *others = await tasks.create(alice, [TaskCreate(title="hers"), TaskCreate(title="hers, too")])
+    created, *others = await tasks.create(alice, [TaskCreate(title=f"hers, {number}") for number in range(3)])
     owner = await connection.fetchval("SELECT user_id FROM tasks WHERE id = $1", created["id"])
     assert owner == alice.user_id
     await tasks.erase(alice.user_id, [Edit(id=other["id"]) for other in others])

@@ -207,8 +207,11 @@ class Service:
 class Services:
     """Starts services. One is shared by all tests of a session that ask for the same policies."""
 
-    def __init__(self, stage: Stage, postgres: ThrowawayPostgres, template: str, directory: Path) -> None:
+    def __init__(
+        self, stage: Stage, postgres: ThrowawayPostgres, template: str, directory: Path, *, sharded: bool = False
+    ) -> None:
         self._stage = stage
+        self._sharded = sharded
         self._postgres = postgres
         self._template = template
         self._directory = directory
@@ -240,6 +243,7 @@ class Services:
             "BETTER_AUTH_SECRET": SECRET,
             "TASKSERVICE_DATA_DIR": str(self._directory),
             "TASKSERVICE_DATABASE_CONNECTIONS": "8",
+            "TASKSERVICE_DATABASE_SHARDED": "true" if self._sharded else "false",
             "TASKSERVICE_LOG_LEVEL": "error",
         }
         environ |= {
