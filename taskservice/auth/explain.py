@@ -106,7 +106,7 @@ def _about_secret(parts: Parts, settings: Settings) -> list[str]:
         return [
             "it is signed with Better Auth's public development secret: that server runs without BETTER_AUTH_SECRET"
         ]
-    return ["it is signed with another secret than BETTER_AUTH_SECRET, or was changed on its way"]
+    return ["it is signed with another secret than BETTER_AUTH_SECRET, or was changed afterwards"]
 
 
 def _signed(parts: Parts, secrets: SharedSecrets) -> bool:
@@ -117,13 +117,13 @@ async def _about_issuer_key(parts: Parts, header: Header, issuer_keys: IssuerKey
     try:
         await issuer_keys.fetch()
     except FetchError as error:
-        return [f"its key cannot be had: the JWKS at {issuer_keys.url} cannot be fetched: {error}"]
+        return [f"its key is not available: the JWKS at {issuer_keys.url} cannot be fetched: {error}"]
     keys = issuer_keys.at_hand(header.alg, header.kid)
     if not keys:
         wanted = f"no {header.alg} key with the kid {header.kid!r}"
         return [f"it is signed with another key: the JWKS at {issuer_keys.url} has {wanted}"]
     if not any(key.signed(parts.message, parts.signature) for key in keys):
-        return [f"its signature is not of the key {header.kid!r} that it names, or it was changed on its way"]
+        return [f"it was not signed with the key {header.kid!r} that it names, or was changed afterwards"]
     return []
 
 
@@ -154,7 +154,7 @@ def _odd_claim(document: dict[str, Any], error: Exception) -> str:
     exp = document["exp"]
     if isinstance(exp, int | float) and exp > LATEST_EXPIRY:
         return "its exp is in milliseconds; it must be in seconds"
-    return f"a claim is not as it must be: {error}"
+    return f"a claim has the wrong form: {error}"
 
 
 def _about_user(document: dict[str, Any], error: Exception) -> str:

@@ -54,5 +54,5 @@ def _cors(settings: "Settings") -> str:
 
 def _users(settings: "Settings") -> str:
     if settings.users == "registered":
-        return f'must stand in the table "{settings.users_table}"'
-    return "anybody with a valid token"
+        return f'must be in the table "{settings.users_table}"'
+    return "everyone with a valid token"

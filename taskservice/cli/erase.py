@@ -24,7 +24,7 @@ def erase(user: str, yes: bool) -> None:
     removed = run_or_give_up("the tasks cannot be erased", _erase(settings, user))
     if removed.busy:
         raise click.ClickException(
-            f'"{user}" writes without a pause: erased {counted(removed.tasks, "task")} so far. Run it again.'
+            f'"{user}" keeps writing: erased {counted(removed.tasks, "task")} so far. Run it again.'
         )
     click.echo(f'Erased {counted(removed.tasks, "task")} of "{user}" for good, with e-mail address and name.')
 

@@ -128,7 +128,7 @@ async def _replica(target: ConnectionTarget, named: ConnectionTarget | None, pri
     if not found["follows"] and named is not None and target.address in {host.address for host in named.hosts}:
         return Finding(True, "replica", f"{target.redacted}: is the primary now")
     if not found["follows"]:
-        return Finding(False, "replica", f"{target.redacted}: takes writes, so it follows nobody", "name a standby")
+        return Finding(False, "replica", f"{target.redacted}: takes writes, so it is no replica", "name a standby")
     behind = max(found["behind"] or 0, 0)
     said = f"{target.redacted}: {behind:,} bytes behind"
     if found["paused"]:
@@ -149,9 +149,7 @@ async def _way_around_pooler(direct: ConnectionTarget) -> Finding:
 
 def _unreachable(what: str, where: str, error: Exception) -> Finding:
     is_away = isinstance(error, _UNREACHED) and classify(error, connecting=True) is not Failure.MISCONFIGURED
-    remedy = (
-        "does PostgreSQL run there, and may this machine reach it? Host and port stand in the URL" if is_away else ""
-    )
+    remedy = "does PostgreSQL run there, and may this machine reach it? Host and port are in the URL" if is_away else ""
     return Finding(False, what, f"{where}: {describe(error)}", remedy)
 
 
@@ -193,7 +191,7 @@ async def _users_table(settings: Settings, connection: Any) -> Finding:
 
 async def _keys(settings: Settings) -> AsyncIterator[Finding]:
     if settings.secrets:
-        made = "made up for development" if settings.generated_secret else f"{len(settings.secrets)} in use"
+        made = "generated for development" if settings.generated_secret else f"{len(settings.secrets)} in use"
         yield Finding(True, "shared secret", f"{made}; `{litestar()} token USER` signs with it")
     if settings.jwks_url:
         keys = IssuerKeys(settings.jwks_url)

@@ -35,7 +35,7 @@ def run_or_give_up(what: str, work: Coroutine[Any, Any, Result]) -> Result:
     except (UsersTableEmpty, UsersTableError) as error:
         give_up(str(error))
     except NoSuchUser as error:
-        give_up(f'there is nothing of a user "{error}": the id is the `sub` of the token, letter by letter')
+        give_up(f'there is no data of a user "{error}": the id must be exactly the `sub` of the token')
     except BrokenPipeError:
         raise  # the reader of our output has ended: Click exits without a message
     except Exception as error:  # noqa: BLE001 (one line serves an operator better than a traceback)

@@ -96,7 +96,9 @@ class BringUp:
         if found is not None and found > HEAD:
             if found != self._newer:
                 self._newer = found
-                log.warning("the schema (%s) is newer than this program (%s); serving it all the same", found, HEAD)
+                log.warning(
+                    "the schema (%s) is newer than this program (%s), which serves it nevertheless", found, HEAD
+                )
         elif found != HEAD:
             if not self._migrate:
                 raise SchemaMissing(

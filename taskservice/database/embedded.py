@@ -167,7 +167,7 @@ class EmbeddedPostgres:
     def _create_cluster(self, account: Account) -> None:
         if self.cluster.is_dir() and any(self.cluster.iterdir()):
             raise EmbeddedPostgresError(
-                f"{self.cluster} holds something, but no PostgreSQL cluster: move it away to begin with an empty one"
+                f"{self.cluster} is not empty and holds no PostgreSQL cluster: move it away, and a new one is made"
             )
         maker = account.for_initdb()
         # The directory gets its name when it is complete, so a killed initdb leaves no half cluster.
@@ -275,7 +275,7 @@ class EmbeddedPostgres:
             except OSError:
                 pass
             except asyncpg.PostgresError as error:
-                raise EmbeddedPostgresError(f"the embedded PostgreSQL runs, but is of no use: {error}") from error
+                raise EmbeddedPostgresError(f"the embedded PostgreSQL runs, but cannot be used: {error}") from error
             else:
                 return True
             time.sleep(0.02)

@@ -77,9 +77,9 @@ ADVICE: Final = {
     "28000": "check the user in {variable}, and that the server lets it in from here",
     "3D000": "check the name of the database in {variable}, or create it",
     "42501": "grant this right to the user of {variable}",
-    "26000": "a transaction-mode pooler seems to be in between: set TASKSERVICE_DATABASE_POOLER=true",
-    "42P05": "a transaction-mode pooler seems to be in between: set TASKSERVICE_DATABASE_POOLER=true",
-    "08P01": "a transaction-mode pooler seems to be in between: set TASKSERVICE_DATABASE_POOLER=true",
+    "26000": "connections seem to go through a transaction-mode pooler: set TASKSERVICE_DATABASE_POOLER=true",
+    "42P05": "connections seem to go through a transaction-mode pooler: set TASKSERVICE_DATABASE_POOLER=true",
+    "08P01": "connections seem to go through a transaction-mode pooler: set TASKSERVICE_DATABASE_POOLER=true",
 }
 
 

@@ -122,8 +122,8 @@ class DatabaseServer:
 
     def _take_for_pooled(self, why: str) -> ConnectionTarget:
         log.warning(
-            "a transaction-mode pooler seems to be in between (%s): going on without prepared statements; "
-            "set TASKSERVICE_DATABASE_POOLER=true to say so, and DATABASE_DIRECT_URL for migrations",
+            "connections seem to go through a transaction-mode pooler (%s): continuing without prepared statements; "
+            "set TASKSERVICE_DATABASE_POOLER=true to confirm it, and DATABASE_DIRECT_URL for migrations",
             why,
         )
         assert self._given is not None  # noqa: S101 (for the type checker)

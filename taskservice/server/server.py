@@ -108,7 +108,7 @@ class Server(uvicorn.Server):
             # Not logged here: a signal may come while the log is being written.
             loop = asyncio.get_running_loop()
             loop.call_soon_threadsafe(
-                log.info, "%s: finishing what is under way, then ending", signal.Signals(sig).name
+                log.info, "%s: finishing the running requests, then stopping", signal.Signals(sig).name
             )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -65,7 +65,7 @@ class Workers:
         while True:
             received = signal.sigwait(awaited)
             if received in self._ends:
-                log.info("%s: finishing what is under way, then ending", signal.Signals(received).name)
+                log.info("%s: finishing the running requests, then stopping", signal.Signals(received).name)
                 return self._end(0)
             for pid, code, age in self._dead():
                 if code == STARTUP_FAILURE:
@@ -79,7 +79,7 @@ class Workers:
     def _kill_hung(self) -> None:
         for pid, place in self._places.items():
             if time.monotonic() - self._beats[place] > HUNG_SECONDS:
-                log.error("worker %d has not moved for %.0f seconds, killing it", pid, HUNG_SECONDS)
+                log.error("worker %d has been blocked for %.0f seconds, killing it", pid, HUNG_SECONDS)
                 self._beats[place] = time.monotonic()
                 os.kill(pid, signal.SIGKILL)
 

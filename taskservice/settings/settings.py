@@ -256,7 +256,7 @@ def _checked(values: dict[str, Any], given: set[str], problems: list[str]) -> Se
         elif weak := weakness(secret):
             (problems if production else warnings).append(f"{variable}: {weak}")
     if production and given.isdisjoint(KEY_SOURCES):
-        problems.append("BETTER_AUTH_SECRET: set it or BETTER_AUTH_URL; production does not make up a key")
+        problems.append("BETTER_AUTH_SECRET: set it or BETTER_AUTH_URL; production does not generate a key")
     warnings += _asks_every_server(values)
     database = _database(values, problems)
     replicas = _replicas(values, given, problems)

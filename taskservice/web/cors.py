@@ -62,7 +62,7 @@ class Origins:
             return
         self._warned.add(origin)
         log.warning(
-            "a page of the origin %r may not read the answers; if it is yours, add it to TASKSERVICE_CORS_ORIGINS",
+            "pages of the origin %r may not read answers; if the origin is yours, add it to TASKSERVICE_CORS_ORIGINS",
             origin[:200].decode("latin-1"),
         )
 

@@ -34,7 +34,7 @@ EXPLAINED: dict[str, tuple[Forgery, str]] = {
     "another secret": (BAD["another secret"], "signed with another secret than BETTER_AUTH_SECRET"),
     "the public secret": (BAD["Better Auth's public development secret"], "public development secret"),
     "another key": (UNKNOWN_KEYS["that nobody has"], "has no EdDSA key with the kid 'unknown'"),
-    "a changed token": (BAD["EdDSA signature of zeros"], "its signature is not of the key 'ed'"),
+    "a changed token": (BAD["EdDSA signature of zeros"], "it was not signed with the key 'ed'"),
     "another audience": (BAD["issued for another audience"], "its audience is 'https://other.test', expected is"),
     "no audience": (BAD["issued for nobody"], "it names no audience"),
     "another issuer": (BAD["issued by another"], "its issuer is 'https://evil.test', expected is"),

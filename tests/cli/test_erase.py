@@ -55,5 +55,5 @@ async def test_it_asks_first_and_says_how_much(operator: Operator, service: Serv
 async def test_a_user_who_never_wrote_is_said_to_be_unknown(operator: Operator, service: Service) -> None:
     await service.user("alice").create()
     assert operator.litestar("erase", "nobody", "--yes").refused() == [
-        'there is nothing of a user "nobody": the id is the `sub` of the token, letter by letter'
+        'there is no data of a user "nobody": the id must be exactly the `sub` of the token'
     ]

@@ -37,4 +37,4 @@ async def test_without_a_format_it_is_json_that_can_be_imported(operator: Operat
 async def test_a_user_who_never_wrote_is_said_to_be_unknown(operator: Operator, service: Service) -> None:
     await service.user("alice").create()
     [line] = operator.litestar("export", "Alice").refused()
-    assert line == 'there is nothing of a user "Alice": the id is the `sub` of the token, letter by letter'
+    assert line == 'there is no data of a user "Alice": the id must be exactly the `sub` of the token'

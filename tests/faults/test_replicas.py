@@ -207,7 +207,7 @@ async def test_the_doctor_says_how_far_a_replica_is_behind_and_whether_it_follow
         await servers.standby.value("SELECT pg_wal_replay_resume()")
     assert re.search(f"✗ {name}, replay is paused", said)
     assert "pg_wal_replay_resume() there" in said
-    assert re.search("✗ replica .* takes writes, so it follows nobody", await doctor(servers.primary))
+    assert re.search("✗ replica .* takes writes, so it is no replica", await doctor(servers.primary))
 
 
 async def test_reads_need_the_primary_and_readiness_says_so(servers: Replicated) -> None:

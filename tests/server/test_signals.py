@@ -12,7 +12,7 @@ from bench.reliability.program import Program, running_program
 pytestmark = pytest.mark.slow
 
 NOWHERE = "postgresql://somebody@127.0.0.1:1/none"
-ENDING = "finishing what is under way, then ending"
+ENDING = "finishing the running requests, then stopping"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -50,7 +50,7 @@ def test_a_worker_that_hangs_is_replaced_and_one_that_moves_is_not(tmp_path: Pat
     _, said = program.communicate(timeout=30)
     assert program.returncode == 0
     assert lives.read_text() == "xx"
-    assert said.count("has not moved") == 1
+    assert said.count("has been blocked") == 1
 
 
 def test_a_worker_that_cannot_start_ends_the_service(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ async def test_the_doctor_says_why_a_token_is_refused(usual: Both) -> None:
     assert (await litestar("doctor", "--token", token, server=server, service=service))[0] == 0
     for refused, words in (
         (ann.session_token, "it is a session token of Better Auth, not a JWT"),
-        (token[:-6] + "AAAAAA", "was changed on its way"),
+        (token[:-6] + "AAAAAA", "was changed afterwards"),
         ((await server.mails())[-1]["token"], "it is an e-mail link token of Better Auth"),
     ):
         code, said = await litestar("doctor", "--token", refused, server=server, service=service)
