@@ -155,6 +155,12 @@ SENT_AS: Final = {"clear_completed": "completed"}
 """The names of parameters that mean something else in another operation."""
 
 
+def words_of(name: str) -> tuple[str, ...]:
+    """The words that a parameter takes, its default first."""
+    schema, _ = _QUERY[name]
+    return tuple(schema.get("enum", ("false", "true")))
+
+
 def query_parameter(name: str, surface: Surface) -> dict[str, Any]:
     """A parameter as the description shows it. `status` differs between the surfaces."""
     if name == "status":

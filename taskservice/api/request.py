@@ -1,7 +1,6 @@
 """The request class of all task routes: it collects what is wrong, so that a client learns all of it at once."""
 
 import uuid
-from collections.abc import Sequence
 from typing import Any, Final, Literal, cast
 
 from litestar import Request
@@ -10,7 +9,7 @@ from litestar.types import Receive, Scope, Send
 
 from taskservice.api.described import DescribedOperation
 from taskservice.api.json_body import JSON, MERGE_PATCH, check_media_type, read_json
-from taskservice.api.parameters import SENT_AS
+from taskservice.api.parameters import SENT_AS, words_of
 from taskservice.api.service import TaskService
 from taskservice.principal import Principal
 from taskservice.problems import FieldError, TaskNotFound, ValidationFailed
@@ -77,8 +76,9 @@ class TaskRequest(Request[Principal, Any, State]):
         self.errors += errors
         return found
 
-    def choice(self, found: dict[str, list[str]], name: str, allowed: Sequence[str]) -> str:
-        """The parameter's value among the allowed words; the first of them where the parameter is absent."""
+    def choice(self, found: dict[str, list[str]], name: str) -> str:
+        """The parameter's value, or its default. Notes a word that `api/parameters.py` does not list as an error."""
+        allowed = words_of(name)
         word = found.get(name, allowed)[0]
         if word not in allowed:
             self.note(Invalid("one_of", f"must be one of {', '.join(allowed)}", allowed=allowed), name, "query")

@@ -74,19 +74,19 @@ async def import_tasks(
     """Run within a transaction."""
     if not dry_run:
         await tasks.take_turn(author)
-    in_trash = await tasks.existing(author.user_id, [task.id for task in imports])
-    new = [task for task in imports if task.id not in in_trash]
-    old = [task for task in imports if task.id in in_trash]
+    known = await tasks.existing(author.user_id, [task.id for task in imports])
+    new = [task for task in imports if task.id not in known]
+    old = [task for task in imports if task.id in known]
     taken = old if existing == "update" else []
     if not dry_run:
         for created in _chunks(new, CREATED_AT_ONCE):
             await tasks.create(author, created)
         for changed in _chunks(taken, CHANGED_AT_ONCE):
-            await tasks.edit(author.user_id, [_edit(task, in_trash[task.id]) for task in changed])
+            await tasks.edit(author.user_id, [_edit(task, in_trash=known[task.id]) for task in changed])
     return Imported(len(new), len(taken), len(old) - len(taken), dry_run)
 
 
-def _edit(task: TaskImport, in_trash: bool) -> Edit:
+def _edit(task: TaskImport, *, in_trash: bool) -> Edit:
     change = TaskChange(**{field.name: getattr(task, field.name) for field in FIELDS})
     return Edit(id=task.id, change=change, from_trash=in_trash)
 

@@ -23,6 +23,7 @@ def task_routers() -> list[Router]:
             "/api/tasks",
             route_handlers=CONTROLLERS,
             request_class=TaskRequest,
+            return_dto=None,  # else Litestar would encode answers with the DTO of the body
             opt={SURFACE: TOKEN_SURFACE},
             tags=["tasks"],
         ),
@@ -30,6 +31,7 @@ def task_routers() -> list[Router]:
             "/api/{user_id:str}/tasks",
             route_handlers=CONTROLLERS,
             request_class=TaskRequest,
+            return_dto=None,  # else Litestar would encode answers with the DTO of the body
             opt={SURFACE: PATH_SURFACE},
             middleware=[PathOwner],
             tags=["user tasks"],

@@ -29,7 +29,6 @@ class BatchController(Controller):
         ),
         response_description="What each operation would have answered on its own, in order.",
         dto=BatchDTO,
-        return_dto=None,
         before_request=takes_json,
         request_max_body_size=rules.BATCH_BODY_MAX,
         operation_class=described(

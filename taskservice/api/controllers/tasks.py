@@ -71,7 +71,6 @@ class TaskController(Controller):
         summary="Create a task",
         response_description="The task.",
         dto=BodyDTO[TaskCreate],
-        return_dto=None,
         before_request=takes_json,
         operation_class=described(
             *RETRIED,
@@ -169,7 +168,6 @@ class TaskController(Controller):
         response_description=CHANGED,
         responses={201: ResponseSpec(Task, description="The task is created.", generate_examples=False)},
         dto=PutDTO,
-        return_dto=None,
         before_request=takes_json,
         operation_class=described(
             *WRITE,
@@ -210,7 +208,6 @@ class TaskController(Controller):
         summary="Change some fields of a task",
         response_description=CHANGED,
         dto=BodyDTO[TaskChange],
-        return_dto=None,
         before_request=takes_merge_patch,
         operation_class=described(
             *WRITE, *RETRIED, headers={200: TAGGED_ONCE}, body=Body(CHANGES, MERGE_PATCH), example=TASK
@@ -232,7 +229,6 @@ class TaskController(Controller):
         summary="Complete or reopen a task",
         response_description=CHANGED,
         dto=BodyDTO[Completion],
-        return_dto=None,
         before_request=may_take_merge_patch,
         operation_class=described(
             *WRITE,
@@ -278,7 +274,7 @@ class TaskController(Controller):
     ) -> Answer[None]:
         """Into the trash, from where it can be restored. With `permanent=true`, or under the policy
         `delete = "hard"`, for good."""
-        permanent = request.choice(request.query(), "permanent", ("false", "true")) == "true"
+        permanent = request.choice(request.query(), "permanent") == "true"
         key = await read_idempotency_key(request, idempotency_key)
         edit = read_edit(request, task_id, if_match, to_trash=True, from_trash=permanent)
 

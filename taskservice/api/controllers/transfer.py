@@ -1,6 +1,6 @@
 """All tasks as a file, out and in."""
 
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, cast
 
 from litestar import Controller, get, post
 
@@ -27,7 +27,6 @@ FILES: Final[dict[str, Any]] = {
 EXPORTED: Final = {name: TASK[name] for name in TaskImport.__struct_fields__}
 CSV: Final = "text/csv"
 FILE_TYPES: Final = JSON | {CSV}
-COMPONENTS: Final = ("todo", "event")
 
 
 class TransferController(Controller):
@@ -42,8 +41,8 @@ class TransferController(Controller):
         calendar has an event (VEVENT) for each task with a due date, which every calendar shows; without it a to-do
         (VTODO) for each task."""
         found = request.query()
-        name = request.choice(found, "format", tuple(FORMATS))
-        component = request.choice(found, "component", COMPONENTS)
+        name = request.choice(found, "format")
+        component = request.choice(found, "component")
         if "component" in found and name != "ics":
             request.note(Invalid("combination", "goes with format=ics only"), "component", "query")
         request.refuse()
@@ -90,8 +89,8 @@ class TransferController(Controller):
             raw = await slots.whole(request.stream())
             media_type = check_media_type(request.scope, FILE_TYPES)
             found = request.query()
-            existing = cast("Existing", request.choice(found, "existing", get_args(Existing)))
-            dry_run = request.choice(found, "dry_run", ("false", "true")) == "true"
+            existing = cast("Existing", request.choice(found, "existing"))
+            dry_run = request.choice(found, "dry_run") == "true"
             key = await read_idempotency_key(request, idempotency_key, body=raw)
             read = read_csv_import if media_type == CSV else read_json_import
             imports = await read(request, raw)
