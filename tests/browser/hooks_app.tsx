@@ -1,16 +1,16 @@
 // A small front end on the hooks of docs/frontend.md. Tests drive it by its buttons and read what it shows.
-import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { QueryClientProvider } from "@tanstack/react-query";
+import { useMemo, useState } from "react";
 import { createRoot } from "react-dom/client";
-import { Conflict, connect, type Task } from "./frontend.js";
-import { keepQueue, useCreateTask, useEditTask, useRemoveTask, useTasks } from "./hooks.js";
+import { type Call, Conflict, type Task } from "./frontend.js";
+import { signedIn, useCreateTask, useEditTask, useRemoveTask, useTasks } from "./hooks.js";
 
-const { api, token } = JSON.parse(decodeURIComponent(location.hash.slice(1))) as { api: string; token: string };
-const call = connect(api, async () => token);
-const client = new QueryClient({ defaultOptions: { queries: { retry: false } } });
-keepQueue(client, call);
+interface User { name: string; token: string }
+
+const { api, users } = JSON.parse(decodeURIComponent(location.hash.slice(1))) as { api: string; users: [User, User] };
 let renders = 0;
 
-function Tasks() {
+function Tasks({ call }: { call: Call }) {
   const tasks = useTasks(call, "", 300);
   const editing = useEditTask(call);
   const removing = useRemoveTask(call);
@@ -38,8 +38,17 @@ function Tasks() {
   );
 }
 
-createRoot(document.getElementById("app")!).render(
-  <QueryClientProvider client={client}>
-    <Tasks />
-  </QueryClientProvider>,
-);
+function App() {
+  const [user, setUser] = useState(users[0]);
+  const { client, call } = useMemo(() => signedIn(api, user.name, async () => user.token), [user]);
+  return (
+    <>
+      <button id="switch" onClick={() => setUser(user === users[0] ? users[1] : users[0])}>Sign in as the other user</button>
+      <QueryClientProvider client={client} key={user.name}>
+        <Tasks call={call} />
+      </QueryClientProvider>
+    </>
+  );
+}
+
+createRoot(document.getElementById("app")!).render(<App />);

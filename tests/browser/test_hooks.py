@@ -51,10 +51,12 @@ def hooks_origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 class HooksPage:
     """The page, and its user as other devices use the API."""
 
-    def __init__(self, visit: Visit, elsewhere: Caller) -> None:
+    def __init__(self, visit: Visit, elsewhere: Caller, another: Caller) -> None:
         self.visit = visit
         self.page = visit.page
         self.elsewhere = elsewhere
+        self.another = another
+        """The other user of the page."""
 
     async def shows(self, *titles: str) -> None:
         await expect(self.page.locator("li span")).to_have_text(list(titles))
@@ -67,8 +69,8 @@ class HooksPage:
 
     async def waiting(self) -> int:
         """How many new tasks the page keeps for later."""
-        script = "JSON.parse(localStorage.getItem('new tasks') ?? '{\"mutations\": []}').mutations.length"
-        return int(await self.page.evaluate(script))
+        script = "place => JSON.parse(localStorage.getItem(place) ?? '{\"mutations\": []}').mutations.length"
+        return int(await self.page.evaluate(script, f"new tasks of {self.elsewhere.user}"))
 
 
 @pytest.fixture
@@ -78,9 +80,12 @@ async def hooks(
     service: Service = services.shared(cors_origins=hooks_origin)
     caller = service.user(someone("hooks"))
     await caller.create("First")
-    settings = json.dumps({"api": f"{service.url}/api/tasks", "token": service.token(caller.user)})
+    another = service.user(someone("another"))
+    await another.create("Another's")
+    users = [{"name": user, "token": service.token(user)} for user in (caller.user, another.user)]
+    settings = json.dumps({"api": f"{service.url}/api/tasks", "users": users})
     visit = await visiting(f"{hooks_origin}/index.html#{quote(settings)}", elsewhere=(service.url,), polls=True)
-    page = HooksPage(visit, caller)
+    page = HooksPage(visit, caller, another)
     await page.shows("First")
     yield page
     # The page's polls end before the browser closes it, so that none of them is cut off.
@@ -156,8 +161,26 @@ async def test_a_creation_whose_answer_was_lost_survives_a_reload_and_happens_on
     await hooks.page.unroute("**/api/tasks")
     await hooks.page.reload()
     await hooks.shows("First", "New")
-    await hooks.page.wait_for_function("JSON.parse(localStorage.getItem('new tasks')).mutations.length === 0")
+    while await hooks.waiting():
+        await hooks.page.wait_for_timeout(20)
     assert len(await hooks.elsewhere.tasks()) == 2
+
+
+async def test_the_next_user_of_a_page_neither_sees_nor_sends_what_is_anothers(hooks: HooksPage) -> None:
+    await hooks.visit.context.set_offline(True)
+    await hooks.click("#create")
+    assert await hooks.waiting() == 1
+    await hooks.click("#switch")
+    await hooks.shows()
+    await hooks.visit.context.set_offline(False)
+    await hooks.shows("Another's")
+    await hooks.page.wait_for_timeout(500)
+    assert [task["title"] for task in await hooks.another.tasks()] == ["Another's"]
+    assert await hooks.waiting() == 1
+    await hooks.click("#switch")
+    await hooks.shows("First", "New")
+    assert await hooks.waiting() == 0
+    hooks.visit.complaints[:] = [one for one in hooks.visit.complaints if "net::ERR_" not in one]
 
 
 async def hold_back(hooks: HooksPage, method: str) -> Callable[[], None]:
