@@ -7,7 +7,9 @@ import { signedIn, useCreateTask, useEditTask, useRemoveTask, useTasks } from ".
 
 interface User { name: string; token: string }
 
-const { api, users } = JSON.parse(decodeURIComponent(location.hash.slice(1))) as { api: string; users: [User, User] };
+const { origin, users } = JSON.parse(decodeURIComponent(location.hash.slice(1))) as { origin: string; users: [User, User] };
+// As a library for signing in has it: one session, whoever asks for its token.
+let current = users[0];
 let renders = 0;
 
 function Tasks({ call }: { call: Call }) {
@@ -40,10 +42,16 @@ function Tasks({ call }: { call: Call }) {
 
 function App() {
   const [user, setUser] = useState(users[0]);
-  const { client, call } = useMemo(() => signedIn(api, user.name, async () => user.token), [user]);
+  const { client, call, signOut } = useMemo(() => signedIn(origin, user.name, async () => current.token), [user]);
+  const other = user === users[0] ? users[1] : users[0];
+  const change = () => {
+    signOut();
+    current = other;
+    setUser(other);
+  };
   return (
     <>
-      <button id="switch" onClick={() => setUser(user === users[0] ? users[1] : users[0])}>Sign in as the other user</button>
+      <button id="switch" onClick={change}>Sign in as the other user</button>
       <QueryClientProvider client={client} key={user.name}>
         <Tasks call={call} />
       </QueryClientProvider>

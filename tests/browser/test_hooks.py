@@ -83,7 +83,7 @@ async def hooks(
     another = service.user(someone("another"))
     await another.create("Another's")
     users = [{"name": user, "token": service.token(user)} for user in (caller.user, another.user)]
-    settings = json.dumps({"api": f"{service.url}/api/tasks", "users": users})
+    settings = json.dumps({"origin": service.url, "users": users})
     visit = await visiting(f"{hooks_origin}/index.html#{quote(settings)}", elsewhere=(service.url,), polls=True)
     page = HooksPage(visit, caller, another)
     await page.shows("First")
@@ -153,12 +153,12 @@ async def test_a_creation_whose_answer_was_lost_survives_a_reload_and_happens_on
         else:
             await route.continue_()
 
-    await hooks.page.route("**/api/tasks", lose)
+    await hooks.page.route("**/tasks", lose)
     await hooks.click("#create")
     while len(await hooks.elsewhere.tasks()) == 1:
         await hooks.page.wait_for_timeout(20)
     assert await hooks.waiting() == 1
-    await hooks.page.unroute("**/api/tasks")
+    await hooks.page.unroute("**/tasks")
     await hooks.page.reload()
     await hooks.shows("First", "New")
     while await hooks.waiting():
@@ -192,5 +192,5 @@ async def hold_back(hooks: HooksPage, method: str) -> Callable[[], None]:
             await released.wait()
         await route.continue_()
 
-    await hooks.page.route("**/api/tasks/*", hold)
+    await hooks.page.route("**/tasks/*", hold)
     return released.set
