@@ -73,7 +73,6 @@ class ImportSlots:
             hurrying.cancel()
 
     def _hurry(self) -> None:
-        for limit, began in self._arriving.items():
-            limit.reschedule(began + IMPORT_HURRY_SECONDS)
-            del self._arriving[limit]
-            return
+        oldest = next(iter(self._arriving), None)
+        if oldest is not None:
+            oldest.reschedule(self._arriving.pop(oldest) + IMPORT_HURRY_SECONDS)

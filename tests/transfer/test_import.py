@@ -290,12 +290,18 @@ async def test_two_users_who_bring_the_same_id_each_have_a_task_of_their_own(ali
 
 
 @pytest.mark.parametrize("wrote_before", [True, False])
-async def test_the_same_file_at_once_is_taken_in_once(alice: Caller, wrote_before: bool) -> None:
+async def test_the_same_file_at_once_is_taken_in_once(alice: Caller, services: Services, wrote_before: bool) -> None:
+    # Within one process a user's imports take turns. Those of two meet in the database.
+    other = services.start(database_url=alice.service.database_url)
+    elsewhere = other.user(alice.user)
     if wrote_before:
         await alice.create("before")
     items = [item(str(number)) for number in range(50)]
-    done = await asyncio.gather(*(take_in(alice, items) for _ in range(5)))
-    assert sorted(done) == [(0, 0, 50)] * 4 + [(50, 0, 0)]
+    try:
+        done = await asyncio.gather(*(take_in(caller, items) for caller in (alice, elsewhere) for _ in range(3)))
+    finally:
+        other.stop()
+    assert sorted(done) == [(0, 0, 50)] * 5 + [(50, 0, 0)]
     assert len(await alice.tasks()) == 50 + wrote_before
 
 

@@ -1,6 +1,6 @@
 """The task routes: one definition of every operation, on both surfaces."""
 
-from typing import Final
+from typing import Any, Final
 
 from litestar import Router
 
@@ -11,7 +11,7 @@ from taskservice.api.controllers.transfer import TransferController
 from taskservice.api.controllers.trash import TrashController
 from taskservice.api.request import SURFACE, TaskRequest
 from taskservice.auth.middleware import PathOwner
-from taskservice.tasks.list_query import PATH_SURFACE, TOKEN_SURFACE
+from taskservice.tasks.list_query import PATH_SURFACE, TOKEN_SURFACE, Surface
 
 CONTROLLERS: Final = [TaskController, TrashController, BatchController, ChangesController, TransferController]
 
@@ -19,21 +19,17 @@ CONTROLLERS: Final = [TaskController, TrashController, BatchController, ChangesC
 def task_routers() -> list[Router]:
     """The token surface, and the path surface with the user's id in the path."""
     return [
-        Router(
-            "/api/tasks",
-            route_handlers=CONTROLLERS,
-            request_class=TaskRequest,
-            return_dto=None,  # else Litestar would encode answers with the DTO of the body
-            opt={SURFACE: TOKEN_SURFACE},
-            tags=["tasks"],
-        ),
-        Router(
-            "/api/{user_id:str}/tasks",
-            route_handlers=CONTROLLERS,
-            request_class=TaskRequest,
-            return_dto=None,  # else Litestar would encode answers with the DTO of the body
-            opt={SURFACE: PATH_SURFACE},
-            middleware=[PathOwner],
-            tags=["user tasks"],
-        ),
+        _router("/api/tasks", TOKEN_SURFACE, tags=["tasks"]),
+        _router("/api/{user_id:str}/tasks", PATH_SURFACE, tags=["user tasks"], middleware=[PathOwner]),
     ]
+
+
+def _router(path: str, surface: Surface, **more: Any) -> Router:
+    return Router(
+        path,
+        route_handlers=CONTROLLERS,
+        request_class=TaskRequest,
+        return_dto=None,  # else Litestar would encode answers with the DTO of the body
+        opt={SURFACE: surface},
+        **more,
+    )
