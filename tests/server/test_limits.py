@@ -219,7 +219,9 @@ async def test_an_answer_that_nobody_takes_is_given_up(port: int, monkeypatch: p
     sweep = protocol.Protocol.sweep
 
     def watched(connection: protocol.Protocol) -> None:
-        unread.append(connection.transport.get_write_buffer_size())
+        size = connection.transport.get_write_buffer_size()
+        if size:  # connections of earlier tests may be open
+            unread.append(size)
         sweep(connection)
 
     monkeypatch.setattr(protocol.Protocol, "sweep", watched)
