@@ -1,6 +1,6 @@
 """Swagger UI and Scalar, the description they show, and the routes of all pages for people."""
 
-from typing import Any
+from typing import Any, Final
 
 from litestar import MediaType, Request, Response, Router, get
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -15,6 +15,10 @@ from taskservice.web.home import home_route, offers_demo, token_source
 from taskservice.web.layout import Layout
 from taskservice.web.llms import llms_route
 from taskservice.web.problem_pages import problem_routes
+
+SURFACES: Final = ("token", "path")
+USER: Final = "/{user_id}"
+"""What the paths of the second surface have, and their twins have not."""
 
 
 def docs_router() -> Router:
@@ -66,7 +70,7 @@ def _without_trailing_slash(request: Request[Any, Any, Any]) -> Redirect | None:
 
 
 class DocumentPlugin(JsonRenderPlugin):
-    """`/schema/openapi.json`, encoded once. With `?surface=token` it leaves out the paths that carry a user id."""
+    """`/schema/openapi.json`, encoded once. `?surface=` leaves out the other one of two surfaces that are alike."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,19 +78,21 @@ class DocumentPlugin(JsonRenderPlugin):
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         surface = request.query_params.get("surface")
-        if surface not in {None, "token"}:
-            message = "must be token, or be left out"
+        if surface not in {None, *SURFACES}:
+            message = "must be token or path, or be left out"
             raise ValidationFailed(
-                [FieldError(field="surface", location="query", rule="one_of", allowed=["token"], message=message)]
+                [FieldError(field="surface", location="query", rule="one_of", allowed=SURFACES, message=message)]
             )
         if surface not in self._encoded:
-            document = _token_surface(openapi_schema) if surface else openapi_schema
+            document = openapi_schema if surface is None else _one_surface(openapi_schema, surface)
             self._encoded[surface] = self.render_json(request, document)
         return self._encoded[surface]
 
 
-def _token_surface(document: dict[str, Any]) -> dict[str, Any]:
-    paths = {path: item for path, item in document["paths"].items() if "{user_id}" not in path}
+def _one_surface(document: dict[str, Any], surface: str) -> dict[str, Any]:
+    with_user = {path for path in document["paths"] if USER in path}
+    left_out = with_user if surface == "token" else {path.replace(USER, "") for path in with_user}
+    paths = {path: item for path, item in document["paths"].items() if path not in left_out}
     tags = {tag for item in paths.values() for operation in item.values() for tag in operation.get("tags", ())}
     return {
         **document,

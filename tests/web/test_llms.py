@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.support.services import Service, Services
 
 
@@ -36,12 +38,21 @@ async def test_it_names_the_public_address(services: Services) -> None:
     assert "(https://example.org/todo/schema/openapi.json?surface=token)" in text
 
 
-async def test_the_description_can_be_had_for_the_token_surface_alone(service: Service) -> None:
+@pytest.mark.parametrize(
+    ("surface", "other_list", "only_in_whole"),
+    [("token", "/api/{user_id}/tasks", "PathOwnerMismatch"), ("path", "/api/tasks", None)],
+)
+async def test_the_description_can_be_had_for_one_surface(
+    service: Service, surface: str, other_list: str, only_in_whole: str | None
+) -> None:
     whole = (await service.http.get("/schema/openapi.json")).json()
-    part = (await service.http.get("/schema/openapi.json?surface=token")).json()
-    assert part["paths"] == {path: item for path, item in whole["paths"].items() if "{user_id}" not in path}
+    part = (await service.http.get(f"/schema/openapi.json?surface={surface}")).json()
+    left_out = {path for path in whole["paths"] if path.startswith(other_list)}
+    assert len(left_out) > 5
+    assert part["paths"] == {path: item for path, item in whole["paths"].items() if path not in left_out}
     assert {tag["name"] for tag in part["tags"]} < {tag["name"] for tag in whole["tags"]}
-    assert "PathOwnerMismatch" in whole["components"]["responses"]
+    responses = whole["components"]["responses"].keys() - part["components"]["responses"].keys()
+    assert only_in_whole is None or only_in_whole in responses
     for section, parts in part["components"].items():
         assert all(whole["components"][section][name] == component for name, component in parts.items())
         if section != "securitySchemes":
