@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import uuid
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,7 +60,8 @@ class Image:
 
     def __init__(self, extras: str = "") -> None:
         _make_base()
-        self._name = f"{IMAGE}-{extras or 'plain'}"
+        # Of its own: tests that run side by side build, and remove what they built.
+        self._name = f"{IMAGE}-{uuid.uuid4().hex}"
         build = ("buildah", "bud", "--network", "host", "--pull-never", "--format", "docker")
         chosen = ("--build-arg", f"PYTHON_IMAGE={BASE}", "--build-arg", f"EXTRAS={extras}")
         _run(*build, *chosen, "-f", "docker/Dockerfile", "-t", self._name, ".")
