@@ -74,11 +74,11 @@ def _difference(known: Knowledge, call: Call, told: list[Told], state: int, unhe
     for number in range((call.since or 0) + 1, call.next + 1):
         step = known.steps.get(number)
         superseded = known.followed_at(number) <= state
-        if step is None or (superseded and not _is_kept(known, told[place:], step, state, call.next)):
+        if step is None or (superseded and not _may_be_kept(known, told[place:], step, state, call.next)):
             continue
         if place < len(told) and told[place] == (step.task, None if step.removes else number):
             place += 1
-        elif not (step.removes and number <= unheard):
+        elif not superseded and not (step.removes and number <= unheard):
             what = f"the {_name(step)} is not told in its place"
             return Difference({step.task, *(task for task, _ in told[place : place + 1])}, what)
     if place < len(told):
@@ -87,14 +87,16 @@ def _difference(known: Knowledge, call: Call, told: list[Told], state: int, unhe
     return None
 
 
-def _is_kept(known: Knowledge, told: list[Told], step: Step, state: int, upto: int) -> bool:
-    """Whether this old deletion is told all the same: the tombstone of an erased task outlives a new use of its id.
+def _may_be_kept(known: Knowledge, told: list[Told], step: Step, state: int, upto: int) -> bool:
+    """Whether this old deletion may be told all the same: the tombstone of an erased task outlives a new use of its id.
 
     No answer need have shown that use: the task may be gone again before anybody asks.
     """
     following = known.steps.get(known.followed_at(step.number))
     if not step.removes or following is None:
         return False
+    if following.author is not None and following.author.kind == "restore":
+        return False  # it was in the trash, which leaves nothing behind
     if following.removes and not known.may_have_changed(step.task, step.number, following.number):
         return False
     now = known.last_step(step.task, state)
