@@ -18,7 +18,7 @@ from tests.support.services import SURFACES, Caller, Service, Services, SurfaceN
 from tests.support.stage import Stage
 from tests.support.wire import Wire
 
-pytest_plugins = ["tests.plugins.alone", "tests.plugins.at_once", "tests.plugins.skipped"]
+pytest_plugins = ["tests.plugins.alone", "tests.plugins.at_once", "tests.plugins.measured", "tests.plugins.skipped"]
 
 Wired = tuple[Service, Wire]
 

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from bench.failover import table as failovers
-from bench.reliability import fuzzing, mutations, scenarios
+from bench.reliability import attacks, fuzzing, mutations, scenarios
 from bench.reliability.database import KillablePostgres, running_postgres
 from bench.reliability.history.run import run_history
 
@@ -221,7 +221,7 @@ def document(figures: dict[str, Any]) -> str:
             parts.append(f"## {measurement.title}\n\n`python -m bench.reliability {name}`\n{measurement.explanation}")
             rows = measurement.rows(figures[name])
             parts.append("| | |\n|---|---|\n" + "\n".join(f"| {what} | {value} |" for what, value in rows) + "\n")
-    parts += [failovers.section(), fuzzing.SECTION, mutations.SECTION]
+    parts += [failovers.section(), attacks.SECTION, fuzzing.SECTION, mutations.SECTION]
     return "\n".join(parts)
 
 
