@@ -14,7 +14,7 @@ FAULTS := tests/faults/test_database_failures.py tests/faults/test_lost_answers.
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
 
-run: $(READY) ## Start the API on port 8000, with an embedded PostgreSQL unless DATABASE_URL is set
+run: $(READY) ## Start the API on port 8000 (ARGS="--port 8001": another), with its own PostgreSQL unless DATABASE_URL is set
 	@$(BIN)/litestar run $(ARGS)
 
 test: $(READY) ## Run every test

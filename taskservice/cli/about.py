@@ -32,6 +32,7 @@ def info(app: "Litestar") -> None:
         "taskservice": f"{__version__}, Litestar {version_of('litestar')}, Python {platform.python_version()}",
         "environment": settings.env,
         "database": server.description,
+        **({"its address": f"{server.embedded_url} (while the service runs)"} if server.is_embedded else {}),
         "tokens": key_sources(settings),
         "CORS": _cors(settings),
         "tasks": f"title {settings.title}, description up to {settings.description_max} characters, "
@@ -49,6 +50,8 @@ def _cors(settings: "Settings") -> str:
     origins = [*settings.cors_origins]
     if settings.cors_origin_regex is not None:
         origins.append(f"any that fits {settings.cors_origin_regex}")
+    if not settings.production:
+        origins.append("any on this machine")
     return ", ".join(origins) or "no origin"
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, Final
 
 from msgspec import Struct
@@ -21,8 +22,9 @@ from taskservice.database.programs import EmbeddedPostgresError
 from taskservice.database.server import DatabaseServer, open_connection
 from taskservice.database.tables import Table
 from taskservice.program_name import litestar
-from taskservice.settings import Settings, SettingsError, load_settings
+from taskservice.settings import SETTINGS, Settings, SettingsError, load_settings
 from taskservice.settings.database_url import ConnectionTarget
+from taskservice.settings.sources import describe_sources
 
 _TABLES_IN_THE_WAY: Final = """
 SELECT tablename AS name, schemaname AS schema FROM pg_tables
@@ -58,6 +60,8 @@ async def examine(token: str | None = None) -> list[Finding]:
         return [Finding(False, "settings", problem, "docs/configuration.md lists all") for problem in error.problems]
     findings = [Finding(True, "settings", f"{settings.env}, {counted(len(settings.warnings), 'warning')}")]
     findings += [Finding(False, "settings", warning) for warning in settings.warnings]
+    sources = describe_sources(os.environ, Path(), [setting.variable for setting in SETTINGS])
+    findings.append(Finding(True, "read from", sources))
     try:
         findings += [finding async for finding in _database(settings, server)]
     finally:

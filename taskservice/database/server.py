@@ -74,6 +74,11 @@ class DatabaseServer:
         kind = ", through a transaction-mode pooler" if self._given.pooled else ""
         return self._given.redacted + kind
 
+    @property
+    def embedded_url(self) -> str:
+        """Where other programs of this machine reach the embedded server. It has no password."""
+        return str(self._embedded_server().url())
+
     def start(self) -> ConnectionTarget:
         """The target, with the embedded server running. Blocking."""
         if self._given is not None:

@@ -186,7 +186,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "database."),
     Setting("TASKSERVICE_FOREIGN_TASK", "403", "The answer to another user's task id on `/api/tasks`."),
     Setting("TASKSERVICE_CORS_ORIGINS", "http://localhost:3000,http://localhost", "The origins whose pages may call "
-            "the API.", origins),
+            "the API. In development those of this machine may too, on any port.", origins),
     Setting("TASKSERVICE_CORS_ORIGIN_REGEX", None, "Further origins, as a regular expression that must match the whole "
             "origin (preview deployments).", pattern),
 )  # fmt: skip

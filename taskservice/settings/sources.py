@@ -3,7 +3,7 @@
 import io
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,25 @@ def read_sources(
         except ValueError as error:
             problems.append(str(error))
     return texts | {name: value for name, value in environ.items() if value.strip()}
+
+
+def describe_sources(environ: Mapping[str, str], directory: Path, variables: Collection[str]) -> str:
+    """Which of `variables` each source sets, without the values.
+
+    The command line copies `.env` into the environment, so a variable with the same value in both counts as of `.env`.
+    """
+    dotenv = read_dotenv(directory)
+    given = {name: environ[name] for name in variables if environ.get(name, "").strip()}
+    in_environment = [name for name, value in given.items() if dotenv.get(name) != value]
+    in_dotenv = [name for name in variables if name in dotenv and name not in in_environment]
+    in_toml = len(read_toml(directory).get("taskservice", {}))
+    dotenv_is_there, toml_is_there = ((directory / name).exists() for name in (".env", "litestar.toml"))
+    said = {
+        "environment": ", ".join(in_environment) or "nothing",
+        ".env": (", ".join(in_dotenv) or "nothing") if dotenv_is_there else "not in this directory",
+        "litestar.toml": f"{in_toml} settings" if toml_is_there else "not in this directory",
+    }
+    return "; ".join([*(f"{source}: {what}" for source, what in said.items()), "the rest: defaults"])
 
 
 def _toml_texts(directory: Path, by_key: Mapping[str, str], problems: list[str]) -> dict[str, str]:

@@ -1,11 +1,14 @@
 """`litestar` shows what is true of this service, and no command of Litestar's that is not."""
 
+import asyncio
 import re
 import tomllib
 
+import asyncpg
 import pytest
 
 from taskservice import __version__
+from taskservice.database.embedded import EmbeddedPostgres
 from tests.support.commands import ROOT, Operator
 from tests.support.services import SECRET
 
@@ -18,10 +21,25 @@ def test_version_and_info_are_about_this_service(operator: Operator) -> None:
     assert info.code == 0
     facts = dict(re.split(r"  +", line, maxsplit=1) for line in info.out.splitlines())
     assert facts["taskservice"].startswith(f"{__version__}, Litestar 2.")
-    assert facts["CORS"] == "https://todo.example"
+    assert facts["CORS"] == "https://todo.example, any on this machine"
+    assert "its address" not in facts
     assert "delete hard" in facts["tasks"]
     assert facts["tokens"] == "HS256 with the shared secret"
     assert SECRET not in info.said
+
+
+async def test_info_shows_where_other_programs_reach_the_embedded_database(operator: Operator) -> None:
+    environment = {"DATABASE_URL": "", "TASKSERVICE_DATA_DIR": ".data"}
+    embedded = EmbeddedPostgres(operator.directory / ".data", durable=False)
+    try:
+        await asyncio.to_thread(embedded.ensure_running)
+        shown = await asyncio.to_thread(operator.litestar, "info", **environment)
+        found = re.search(r"^its address +(\S+) \(while the service runs\)$", shown.out, re.MULTILINE)
+        assert found, shown
+        connection = await asyncpg.connect(found[1])
+        await connection.close()
+    finally:
+        await asyncio.to_thread(embedded.stop)
 
 
 @pytest.mark.parametrize("command", [["sessions"], ["sessions", "delete", "x"], ["schema", "typescript"]])

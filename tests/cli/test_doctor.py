@@ -50,7 +50,8 @@ def test_everything_in_order_is_said_with_a_tick(
         TASKSERVICE_USERS="registered", BETTER_AUTH_URL=issuer.origin,
     )  # fmt: skip
     assert list(found) == [
-        "settings", "database", "migrations", "connections", "users table", "shared secret", "JWKS", "token",
+        "settings", "read from", "database", "migrations", "connections", "users table",
+        "shared secret", "JWKS", "token",
     ]  # fmt: skip
     assert all(said.startswith("✓") for said in found.values())
     assert f"up to date ({HEAD})" in found["migrations"]
@@ -76,6 +77,22 @@ def test_an_empty_database_with_a_key_server_that_is_down(
     assert "is Better Auth running" in found["JWKS"]
     assert "it has no exp" in found["token"]
     assert "→ docs/better-auth.md" in found["token"]
+
+
+def test_it_says_which_source_set_what_without_a_value(operator: Operator) -> None:
+    """A variable that was given to `litestar run` alone is missing here, and this line shows it."""
+    variables = "DATABASE_URL, BETTER_AUTH_SECRET, TASKSERVICE_DATA_DIR"
+    toml = "litestar.toml: 8 settings; the rest: defaults"
+    assert findings(operator)["read from"] == f"✓ environment: {variables}; .env: not in this directory; {toml}"
+    operator.dotenv("TASKSERVICE_METRICS=true", f"BETTER_AUTH_SECRET={SECRET[::-1]}", "UNRELATED=1")
+    assert findings(operator)["read from"] == f"✓ environment: {variables}; .env: TASKSERVICE_METRICS; {toml}"
+    operator.dotenv(f"BETTER_AUTH_SECRET={SECRET}")
+    found = findings(operator, BETTER_AUTH_SECRET="")["read from"]
+    assert found.startswith("✓ environment: DATABASE_URL, TASKSERVICE_DATA_DIR; .env: BETTER_AUTH_SECRET; ")
+    operator.dotenv("# nothing yet")
+    (operator.directory / "litestar.toml").unlink()
+    found = findings(operator, LITESTAR_APP="taskservice.app:create_app")["read from"]
+    assert found.endswith("; .env: nothing; litestar.toml: not in this directory; the rest: defaults")
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,10 @@ def _head(text: str) -> tuple[str, dict[str, str]]:
 
 
 def _lines(shown: str, output: str) -> tuple[Any, Any]:
-    """The lines that are shown; others may stand around them."""
+    """The lines that are shown; others may stand around them, except in the report of `litestar doctor`."""
     wanted = shown.splitlines()
+    if shown.startswith("✓ "):
+        return wanted, output.strip().splitlines()
     normal = _settled(wanted)
     return wanted, [line for line in output.splitlines() if _settled([line])[0] in normal]
 
