@@ -1,9 +1,9 @@
 // A small front end on the hooks of docs/frontend.md. Tests drive it by its buttons and read what it shows.
 import { QueryClientProvider } from "@tanstack/react-query";
-import { useMemo, useState } from "react";
+import { StrictMode, useState } from "react";
 import { createRoot } from "react-dom/client";
-import { type Call, Conflict, type Task } from "./frontend.js";
-import { signedIn, useCreateTask, useEditTask, useRemoveTask, useTasks } from "./hooks.js";
+import { type Call, Conflict, type Task } from "./frontend";
+import { useCreateTask, useEditTask, useRemoveTask, useSignedIn, useTasks } from "./hooks";
 
 interface User { name: string; token: string }
 
@@ -40,23 +40,28 @@ function Tasks({ call }: { call: Call }) {
   );
 }
 
+function SignedIn({ user }: { user: User }) {
+  const { client, call } = useSignedIn(origin, user.name, async () => current.token);
+  return (
+    <QueryClientProvider client={client}>
+      <Tasks call={call} />
+    </QueryClientProvider>
+  );
+}
+
 function App() {
   const [user, setUser] = useState(users[0]);
-  const { client, call, signOut } = useMemo(() => signedIn(origin, user.name, async () => current.token), [user]);
   const other = user === users[0] ? users[1] : users[0];
   const change = () => {
-    signOut();
     current = other;
     setUser(other);
   };
   return (
     <>
       <button id="switch" onClick={change}>Sign in as the other user</button>
-      <QueryClientProvider client={client} key={user.name}>
-        <Tasks call={call} />
-      </QueryClientProvider>
+      <SignedIn user={user} key={user.name} />
     </>
   );
 }
 
-createRoot(document.getElementById("app")!).render(<App />);
+createRoot(document.getElementById("app")!).render(<StrictMode><App /></StrictMode>);

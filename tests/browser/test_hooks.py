@@ -36,8 +36,10 @@ def hooks_origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (directory / "frontend.ts").write_text(code_of("frontend.md"), "utf-8")
     (directory / "hooks.ts").write_text(code_of("frontend.md", "tsx"), "utf-8")
     shutil.copy(APP, directory / "app.tsx")
-    compiled(directory, directory / "frontend.ts", directory / "hooks.ts")
-    options = ["--bundle", "--jsx=automatic", "--format=esm", '--define:process.env.NODE_ENV="production"']
+    # As the bundlers of React apps resolve names.
+    compiled(directory, directory / "frontend.ts", directory / "hooks.ts", module="esnext", moduleResolution="bundler")
+    # In development React begins every effect twice.
+    options = ["--bundle", "--jsx=automatic", "--format=esm", '--define:process.env.NODE_ENV="development"']
     run([installed("esbuild"), str(directory / "app.tsx"), *options, f"--outfile={directory / 'bundle.js'}"])
     (directory / "index.html").write_text(PAGE, "utf-8")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(directory))) as server:

@@ -31,6 +31,7 @@ RUN_BY = {
     ("docs/changing.md", "diff"): "tests/docs/test_changing.py",
     ("docs/frontend.md", "ts"): "tests/browser/test_frontend.py",
     ("docs/frontend.md", "tsx"): "tests/browser/test_hooks.py",
+    ("docs/nextjs.md", "tsx"): "tests/browser/test_nextjs.py",
     ("docs/operations/backup.md", "sh"): "tests/docs/test_backup_page.py",
     ("docs/operations/purge.md", "sh"): "tests/docs/test_purge_page.py",
     ("docs/operations/purge.md", "text"): "tests/docs/test_purge_page.py",
@@ -46,7 +47,10 @@ RUN_BY = {
 HELD_BY = {
     ("docs/architecture.md", "      "): "is a picture made of letters",
     ("README.md", "make test"): "is what runs this very test",
-    ("docs/better-auth.md", "BETTER_AUTH_URL="): "tests/e2e/better_auth/conftest.py starts the service so, with the "
+    (
+        "docs/better-auth.md",
+        "echo BETTER_AUTH_URL=",
+    ): "tests/e2e/better_auth/conftest.py starts the service so, with the "
     "address of a real Better Auth server in place of the example's",
     ("docs/configuration.md", "openssl rand"): "test_the_good_secret_is_good_enough_for_production",
     ("docs/docker.md", "docker"): "takes a Docker engine; tests/image builds the same Dockerfile and runs it with the "
@@ -61,6 +65,15 @@ HELD_BY = {
     ("docs/operations/proxies.md", "TASKSERVICE_PUBLIC_URL="): "tests/web/test_proxies.py starts the service so",
     ("docs/frontend.md", "npm install"): "test_npm_is_told_to_install_what_the_tests_use compares it with what "
     "tests/browser/test_hooks.py bundles",
+    ("docs/nextjs.md", "npx create-next-app"): "test_npm_is_told_to_install_what_the_tests_use compares it with what "
+    "tests/browser/test_nextjs.py bundles",
+    ("docs/nextjs.md", "TASKSERVICE="): "tests/browser/test_nextjs.py runs it, without a service beside it",
+    ("docs/nextjs.md", "mkdir -p lib"): "tests/browser/test_nextjs.py runs it",
+    (
+        "docs/nextjs.md",
+        "npx auth",
+    ): "tests/browser/test_nextjs.py starts the app with tests/e2e/better_auth/server.mjs, "
+    "which migrates by the same function",
     ("docs/scaling.md", "DATABASE_URL=postgresql://app@db-1/tasks\nDATABASE_REPLICA_URLS"): "names servers that the "
     "reader has; tests/faults/test_replicas.py runs the service with both settings",
     ("docs/scaling.md", 'DATABASE_URL="postgresql://app@db-1,db-2,db-3/tasks"'): "names servers that the reader has; "
@@ -156,8 +169,22 @@ OF_A_REACT_PAGE = {"react", "react-dom", "@types/react", "@types/react-dom", "es
 """What whoever reads about hooks has installed already, and the bundler of the test."""
 
 
-def test_npm_is_told_to_install_what_the_tests_use() -> None:
-    blocks = [only_block(page, "npm install") for page in ("docs/typescript.md", "docs/frontend.md")]
+OF_OTHER_RECIPES = {"jose", "@types/node", "typescript"}
+"""What Better Auth's second recipe names, and what `create-next-app` installs."""
+
+
+@pytest.mark.parametrize(
+    ("pages", "beginning", "project", "others"),
+    [
+        (["docs/typescript.md", "docs/frontend.md"], "npm install", "tests/typescript", OF_A_REACT_PAGE),
+        (["docs/nextjs.md"], "npx create-next-app", "tests/e2e/better_auth", OF_A_REACT_PAGE | OF_OTHER_RECIPES),
+    ],
+    ids=["types and hooks", "Next.js"],
+)
+def test_npm_is_told_to_install_what_the_tests_use(
+    pages: list[str], beginning: str, project: str, others: set[str]
+) -> None:
+    blocks = [only_block(page, beginning) for page in pages]
     told = {
         word
         for block in blocks
@@ -166,10 +193,10 @@ def test_npm_is_told_to_install_what_the_tests_use() -> None:
         for word in shlex.split(line)[2:]
         if not word.startswith("-")
     }
-    manifest = json.loads((ROOT / "tests/typescript/package.json").read_text("utf-8"))
+    manifest = json.loads((ROOT / project / "package.json").read_text("utf-8"))
     used = manifest["dependencies"] | manifest["devDependencies"]
     wanted = dict(word.rsplit("@", 1) for word in told)
-    assert wanted.keys() == used.keys() - OF_A_REACT_PAGE
+    assert wanted.keys() == used.keys() - others
     assert all(f"{used[name]}.".startswith(f"{version}.") for name, version in wanted.items())
 
 

@@ -36,13 +36,13 @@ def code_of(page: str, language: str = "ts") -> str:
     return "\n".join(blocks)
 
 
-def compiled(directory: Path, *modules: Path) -> None:
+def compiled(directory: Path, *modules: Path, **options: str) -> None:
     """Compile modules in place, with what `package.json` names at hand."""
     installed("tsc")
     (directory / "node_modules").symlink_to(HERE / "node_modules")
     (directory / "package.json").write_text('{"type": "module"}', "utf-8")
     (directory / "tsconfig.json").write_text(
-        json.dumps({"compilerOptions": STRICT, "files": [module.name for module in modules]}), "utf-8"
+        json.dumps({"compilerOptions": STRICT | options, "files": [module.name for module in modules]}), "utf-8"
     )
     run([installed("tsc"), "--project", str(directory)])
 

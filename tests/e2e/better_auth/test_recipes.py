@@ -11,30 +11,12 @@ import httpx
 import pytest
 
 from tests.e2e.better_auth.conftest import ONLY_KEYS, ONLY_SECRET, Pairs, caller, claims_of, the_life_of_a_task
-from tests.e2e.better_auth.server import BETTER_AUTH_SECRET, HERE, NODE_MODULES, BetterAuth, Person, require_node
+from tests.e2e.better_auth.recipes import DOCS, compiled, recipe
+from tests.e2e.better_auth.server import BETTER_AUTH_SECRET, BetterAuth, Person, require_node
 from tests.support.problems import assert_problem
 from tests.support.services import Caller, Service
 
 pytestmark = pytest.mark.slow
-
-PAGE = HERE.parents[2] / "docs" / "better-auth.md"
-
-STRICT: dict[str, Any] = {
-    "strict": True,
-    "noUncheckedIndexedAccess": True,
-    "noUnusedLocals": True,
-    "noImplicitReturns": True,
-    "target": "es2022",
-    "module": "esnext",
-    "moduleResolution": "bundler",
-    "lib": ["es2022", "dom", "dom.iterable"],
-    "types": ["node"],
-    "skipLibCheck": True,
-    "paths": {"@/*": ["./*"]},
-    "rootDir": ".",
-    "outDir": "built",
-}
-"""What `create-next-app` writes, and stricter."""
 
 AS_A_BROWSER = """
 const [, module, origin, cookie] = process.argv;
@@ -53,15 +35,6 @@ console.log(JSON.stringify({ token: again, asked_once, renewed, asked_after_forg
 """
 
 
-def recipe(number: int) -> dict[str, str]:
-    """The files that one recipe shows, by the path in their first line."""
-    sections = re.split(r"^## (?=\d\. )", PAGE.read_text("utf-8"), flags=re.MULTILINE)
-    section = next(section for section in sections if section.startswith(f"{number}. "))
-    blocks = re.findall(r"^```ts\n// (\S+)\n(.*?)^```$", section.split("\n## ")[0], re.MULTILINE | re.DOTALL)
-    assert blocks
-    return dict(blocks)
-
-
 def built(number: int, directory: Path) -> Path:
     """A recipe as a project of its own, compiled."""
     require_node()
@@ -69,14 +42,7 @@ def built(number: int, directory: Path) -> Path:
         file = directory / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(code, "utf-8")
-    (directory / "node_modules").symlink_to(NODE_MODULES)
-    (directory / "package.json").write_text('{"type": "module"}', "utf-8")
-    (directory / "tsconfig.json").write_text(json.dumps({"compilerOptions": STRICT}), "utf-8")
-    compiler = subprocess.run(
-        [NODE_MODULES / ".bin" / "tsc", "--project", directory], capture_output=True, text=True, check=False
-    )
-    assert compiler.returncode == 0, compiler.stdout
-    return directory / "built"
+    return compiled(directory)
 
 
 def assert_told_to_sign_in(response: httpx.Response) -> None:
@@ -158,5 +124,5 @@ async def test_a_long_session_is_put_together_from_its_cookies(pairs: Pairs, tmp
 
 
 def test_every_recipe_is_run_here() -> None:
-    numbers = re.findall(r"^## (\d)\. ", PAGE.read_text("utf-8"), flags=re.MULTILINE)
+    numbers = re.findall(r"^## (\d)\. ", (DOCS / "better-auth.md").read_text("utf-8"), flags=re.MULTILINE)
     assert numbers == ["1", "2", "3"]
