@@ -1,8 +1,10 @@
 """The page at `/`: what a developer sees who opens the service's address in a browser for the first time."""
 
+import datetime as dt
 import os
 import subprocess
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from playwright.async_api import expect
 
@@ -37,6 +39,18 @@ async def test_a_button_makes_sample_tasks_and_shows_them(service: Service, visi
     await expect(visit.page.locator("#tasks li")).to_have_count(6)
     made = (await demo.tasks())[before:]
     assert sorted(task["title"] for task in made) == sorted(sample.title for sample in SAMPLES)
+
+
+async def test_due_times_are_shown_in_the_readers_language_and_time_zone(service: Service, visiting: Visiting) -> None:
+    visit = await visiting(f"{service.url}/", locale="de-DE", timezone_id="Asia/Tokyo")
+    await visit.page.get_by_role("button", name="Make sample tasks").click()
+    tasks = visit.page.locator("#tasks li")
+    moment = tasks.filter(has_text="Read the draft").locator("time")
+    due = dt.datetime.fromisoformat(await moment.get_attribute("datetime") or "")
+    await expect(moment).to_have_text(f"{due.astimezone(ZoneInfo('Asia/Tokyo')):%d.%m.%Y, %H:%M}")
+    day = tasks.filter(has_text="Call grandma").locator("time")
+    date = dt.date.fromisoformat(await day.get_attribute("datetime") or "")
+    await expect(day).to_have_text(f"{date:%d.%m.%Y}")
 
 
 async def test_what_the_service_refuses_is_said_on_the_page(service: Service, visiting: Visiting) -> None:

@@ -37,10 +37,15 @@ class Visit:
         width: int = 1280,
         dark: bool = False,
         polls: bool = False,
+        locale: str | None = None,
+        timezone_id: str | None = None,
     ) -> Self:
         """Open a page that may talk to its own origin, and to those `elsewhere`. A page that polls is never idle."""
         context = await browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if dark else "light",
+            locale=locale,
+            timezone_id=timezone_id,
         )
         context.set_default_timeout(60_000)
         page = await context.new_page()

@@ -40,6 +40,7 @@ RUN_BY = {
     ("docs/operations/proxies.md", "nginx"): "tests/web/test_proxies.py",
     ("docs/operations/proxies.md", "caddy"): "tests/web/test_proxies.py",
     ("docs/sync.md", "ts"): "tests/docs/test_offline_copy.py",
+    ("docs/typescript.md", "js"): "tests/typescript/test_typed_client.py",
     ("docs/typescript.md", "ts"): "tests/typescript/test_typed_client.py",
 }
 """All blocks of a language on a page, and the file whose tests compile and run them as they stand."""
@@ -79,6 +80,7 @@ HELD_BY = {
     ("docs/scaling.md", 'DATABASE_URL="postgresql://app@db-1,db-2,db-3/tasks"'): "names servers that the reader has; "
     "tests/faults/test_failover.py runs the service with several hosts",
     ("docs/scaling.md", "CREATE EXTENSION citus"): "needs Citus; the page says when it was run, and what was not",
+    ("docs/typescript.md", "export TOKEN"): "tests/typescript/test_typed_client.py runs it",
     ("docs/typescript.md", "npm install"): "tests/typescript/test_typed_client.py runs its last line, on what "
     "test_npm_is_told_to_install_what_the_tests_use compares",
 }

@@ -49,15 +49,24 @@ async function call(path, options = {}) {
   return body;
 }
 
+// A day is the same day everywhere; a moment is shown in the reader's time zone.
+function timeElement(due) {
+  const isDay = due.length === "2030-01-31".length;
+  const time = document.createElement("time");
+  time.dateTime = due;
+  const styles = isDay ? { dateStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" };
+  time.textContent = new Date(isDay ? `${due}T00:00` : due).toLocaleString(navigator.language, styles);
+  return time;
+}
+
 function row(task) {
   const line = document.createElement("li");
   line.dataset.status = task.status;
   const title = document.createElement("span");
   title.textContent = task.title;
   const facts = document.createElement("small");
-  facts.textContent = [task.status.replace("_", " "), task.priority, task.due_date && `due ${task.due_date}`]
-    .filter(Boolean)
-    .join(" · ");
+  facts.textContent = `${task.status.replace("_", " ")} · ${task.priority}`;
+  if (task.due_date) facts.append(" · due ", timeElement(task.due_date));
   line.append(title, facts);
   return line;
 }
