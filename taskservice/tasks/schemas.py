@@ -10,12 +10,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from taskservice import rules
 from taskservice.tasks.fields import columns_of_row
 
+_BLANK: Final = r"\t-\r\x1c-\x1f \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+"""What `str.strip` removes, for a pattern: `\\s` is something else in each dialect of regular expressions."""
+
 Title = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=rules.TITLE_MAX,
-        pattern=r"^[^\x00]*[^\s\x00][^\x00]*$",
+        pattern=rf"^[^\x00]*[^\x00{_BLANK}][^\x00]*$",
         description="Trimmed; not blank.",
         examples=["Buy milk"],
     ),

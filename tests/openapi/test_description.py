@@ -227,6 +227,12 @@ def test_lists_have_the_parameters_that_are_read(name: str, statuses: int) -> No
     assert len(parameters["status"]["schema"]["items"]["enum"]) == statuses
 
 
+def test_the_pattern_of_a_title_takes_what_is_not_blank_when_trimmed() -> None:
+    title = jsonschema_rs.validator_for(DOCUMENT["components"]["schemas"]["TaskCreate"]["properties"]["title"])
+    for character in map(chr, [*range(0x01, 0xD800), *range(0xE000, 0x11000)]):
+        assert title.is_valid(character) == bool(character.strip()), hex(ord(character))
+
+
 @pytest.mark.parametrize("sort", ["created", "-created,title", "due,-priority,status"])
 def test_the_pattern_of_a_sort_takes_what_the_service_takes(sort: str) -> None:
     parameters = {parameter.get("name"): parameter for parameter in named("listTasks")["parameters"]}

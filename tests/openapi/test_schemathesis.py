@@ -21,13 +21,16 @@ EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES")
 """How many for each operation, in place of the few of the usual run. `make fuzz` sets it, and a seed."""
 SEED = os.environ.get("SCHEMATHESIS_SEED", "1")
 
-# 304, 410 and 412 are about what the client holds, not about how it asks.
+# 304, 410 and 412 are about what the client holds, not about how it asks. What is wrong may also be too large.
 CONFIGURATION = """\
 headers = {{ Authorization = "Bearer {token}" }}
 parameters = {{ "path.user_id" = "{user}" }}
 
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "304", "401", "403", "404", "409", "410", "412", "5xx"]
+
+[checks.negative_data_rejection]
+expected-statuses = ["400", "401", "403", "404", "405", "406", "409", "413", "414", "415", "422", "5xx"]
 """
 
 
