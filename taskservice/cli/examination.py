@@ -90,11 +90,12 @@ async def _database(settings: Settings, server: DatabaseServer) -> AsyncIterator
         version = await connection.fetchval("SHOW server_version")
         yield Finding(True, "database", f"{server.description}: PostgreSQL {version}")
         yield await _schema(connection)
-        yield await _connections(connection, settings, pooled=server.is_pooled)
+        yield await _connections("connections", connection, settings, pooled=server.is_pooled)
         if settings.users == "registered":
             yield await _users_table(settings, connection)
         for target in settings.database_replicas:
-            yield await _replica(target, settings.database, connection)
+            async for finding in _replica(target, settings, connection):
+                yield finding
     except Exception as error:  # noqa: BLE001 (as above)
         yield Finding(False, "database", describe(error), "does its user own the tables of this service?")
     finally:
@@ -104,7 +105,7 @@ async def _database(settings: Settings, server: DatabaseServer) -> AsyncIterator
         yield await _way_around_pooler(direct)
 
 
-async def _connections(connection: Any, settings: Settings, *, pooled: bool) -> Finding:
+async def _connections(what: str, connection: Any, settings: Settings, *, pooled: bool) -> Finding:
     each = settings.database_connections
     # What `litestar run` would read; a `--wc` is not known here.
     said = os.environ.get("LITESTAR_WEB_CONCURRENCY") or os.environ.get("WEB_CONCURRENCY") or ""
@@ -112,23 +113,28 @@ async def _connections(connection: Any, settings: Settings, *, pooled: bool) -> 
     warning = await too_few_connections(connection, workers=workers, each=each, pooled=pooled)
     if warning is not None:
         said, _, remedy = warning.partition(": ")
-        return Finding(False, "connections", said, remedy)
+        return Finding(False, what, said, remedy)
     allowed, whose = await allowed_connections(connection)
     room = f"the {whose} allows {allowed}, enough for {counted(allowed // each, 'worker')}"
-    return Finding(True, "connections", f"{counted(workers, 'worker')} with {each} each; {room}")
+    return Finding(True, what, f"{counted(workers, 'worker')} with {each} each; {room}")
 
 
-async def _replica(target: ConnectionTarget, named: ConnectionTarget | None, primary: Any) -> Finding:
-    """`named` is the database URL, which may name the same server: with a failover the roles change."""
+async def _replica(target: ConnectionTarget, settings: Settings, primary: Any) -> AsyncIterator[Finding]:
     try:
         replica = await open_connection(target)
     except Exception as error:  # noqa: BLE001 (as above)
-        return _unreachable("replica", target.redacted, error)
+        yield _unreachable("replica", target.redacted, error)
+        return
     try:
         position = await primary.fetchval("SELECT pg_current_wal_lsn()")
-        found = await replica.fetchrow(_FOLLOWS, position)
+        yield _follows(target, settings.database, await replica.fetchrow(_FOLLOWS, position))
+        yield await _connections("its connections", replica, settings, pooled=target.pooled)
     finally:
         await replica.close()
+
+
+def _follows(target: ConnectionTarget, named: ConnectionTarget | None, found: Any) -> Finding:
+    """`named` is the database URL, which may name the same server: with a failover the roles change."""
     if not found["follows"] and named is not None and target.address in {host.address for host in named.hosts}:
         return Finding(True, "replica", f"{target.redacted}: is the primary now")
     if not found["follows"]:

@@ -3,14 +3,19 @@
 import asyncio
 import contextlib
 import logging
+import mmap
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Final
 
+import asyncpg
+
+from taskservice.database.checks import too_few_connections
 from taskservice.database.pool import Pool
 from taskservice.database.server import DatabaseServer, open_connection
 from taskservice.problems import Problem
 from taskservice.settings import Settings
+from taskservice.settings.database_url import ConnectionTarget
 
 PATIENCE_SECONDS: Final = 1.0
 """How long a request waits for a replica before it asks the primary."""
@@ -25,9 +30,13 @@ log: Final = logging.getLogger(__name__)
 class Replica:
     """One replica and this worker's connections to it. It is asked from when it first answers."""
 
-    def __init__(self, address: str, pool: Pool) -> None:
-        self.address: Final = address
+    def __init__(self, target: ConnectionTarget, pool: Pool, server: DatabaseServer) -> None:
+        self.address: Final = target.address
         self.pool: Final = pool
+        self._target = target
+        self._server = server
+        self._connections_checked = mmap.mmap(-1, 1)
+        """Shared by the workers, which are forked later: one of them logs it for all."""
         self.pool.serving = True  # the primary's schema has been checked, and a replica has the same
         self._asked = False
         self._left_out = asyncio.Event()
@@ -69,6 +78,7 @@ class Replica:
             self._left_out.clear()
             if await self._answers():
                 self._asked = True
+                await self._check_connections()
                 await self._left_out.wait()
             await asyncio.sleep(self._pause)
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
@@ -79,6 +89,26 @@ class Replica:
         except Problem:
             return False
         return True
+
+    async def _check_connections(self) -> None:
+        """Log once if the workers may open more connections than this replica allows."""
+        if self._connections_checked[0]:
+            return
+        self._connections_checked[0] = 1
+        try:
+            connection = await open_connection(self._target, timeout=PATIENCE_SECONDS)
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    warning = await too_few_connections(
+                        connection, workers=self._server.workers, each=self.pool.size, pooled=self._target.pooled
+                    )
+            finally:
+                connection.terminate()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            self._connections_checked[0] = 0  # it has gone away again: repeat this once it is back
+            return
+        if warning:
+            log.warning("the replica %s: %s", self.address, warning)
 
 
 class Replicas:
@@ -114,13 +144,14 @@ def replicas_of(settings: Settings, server: DatabaseServer) -> Replicas:
     return Replicas(
         [
             Replica(
-                target.address,
+                target,
                 Pool(
                     partial(open_connection, target, session),
                     size=settings.database_connections,
                     deadline=PATIENCE_SECONDS,
                     name=f"the replica {target.address}",
                 ),
+                server,
             )
             for target in settings.database_replicas
         ]

@@ -31,13 +31,16 @@ async def servers() -> AsyncIterator[Replicated]:
 
 
 @contextlib.asynccontextmanager
-async def serving(servers: Replicated, *options: str) -> AsyncIterator[Program]:
+async def serving(servers: Replicated, *options: str, **settings: str) -> AsyncIterator[Program]:
     async with running_program(
         *options,
+        files=None,
+        ready=True,
         database_url=servers.primary.url,
         database_replica_urls=servers.standby.url,
         taskservice_metrics="true",
         taskservice_log_level="warning",
+        **settings,
     ) as program:
         yield program
 
@@ -208,6 +211,74 @@ async def test_the_doctor_says_how_far_a_replica_is_behind_and_whether_it_follow
     assert re.search(f"✗ {name}, replay is paused", said)
     assert "pg_wal_replay_resume() there" in said
     assert re.search("✗ replica .* takes writes, so it is no replica", await doctor(servers.primary))
+
+
+@contextlib.asynccontextmanager
+async def fewer_connections(standby: Server) -> AsyncIterator[None]:
+    """It allows 37 while the primary allows 97: a standby may reserve more, but its limit is at least as large."""
+    await restart(standby, "reserved_connections=60")
+    try:
+        yield
+    finally:
+        await restart(standby)
+
+
+async def restart(server: Server, *settings: str) -> None:
+    server.stop()
+    await server.start(*settings)
+
+
+def about_connections(log: str) -> list[str]:
+    return [line for line in log.splitlines() if "connections each" in line]
+
+
+async def test_more_connections_than_a_replica_allows_are_one_line_at_start(servers: Replicated) -> None:
+    advice = (
+        "2 workers with 20 connections each are 40, and the server allows 37: set TASKSERVICE_DATABASE_CONNECTIONS=18"
+    )
+    async with fewer_connections(servers.standby):
+        async with serving(servers, "--wc", "2", taskservice_database_connections="20") as program:
+            await asyncio.sleep(1.5)
+            lines = about_connections(program.log)
+        assert len(lines) == 1, lines
+        assert f"the replica 127.0.0.1:{servers.standby.port}: {advice}" in lines[0]
+        async with serving(servers, "--wc", "2", taskservice_database_connections="18") as program:
+            await asyncio.sleep(1.5)
+            assert not about_connections(program.log)
+
+
+async def test_the_connections_of_a_replica_that_is_away_at_start_are_checked_once_it_is_there(
+    servers: Replicated,
+) -> None:
+    async with fewer_connections(servers.standby):
+        servers.standby.stop()
+        async with serving(servers, taskservice_database_connections="40") as program:
+            assert (await program.once(request("POST", "/api/tasks", "ann", {"title": "Buy milk"}))).status == 201
+            assert not about_connections(program.log)
+            await servers.standby.start("reserved_connections=60")
+            for _ in range(120):
+                if lines := about_connections(program.log):
+                    break
+                await asyncio.sleep(0.1)
+        assert len(lines) == 1, lines
+        assert "the server allows 37: set TASKSERVICE_DATABASE_CONNECTIONS=37" in lines[0]
+
+
+async def test_the_doctor_says_which_replica_allows_too_few_connections(servers: Replicated, tmp_path: Path) -> None:
+    operator = Operator(
+        tmp_path,
+        BETTER_AUTH_SECRET=SECRET,
+        TASKSERVICE_DATA_DIR=str(tmp_path / "data"),
+        DATABASE_URL=servers.primary.url,
+        DATABASE_REPLICA_URLS=servers.standby.url,
+        WEB_CONCURRENCY="4",
+    )
+    assert "✓ its connections" in (await asyncio.to_thread(operator.litestar, "doctor")).out
+    async with fewer_connections(servers.standby):
+        said = (await asyncio.to_thread(operator.litestar, "doctor")).out
+    assert "✓ connections" in said
+    assert re.search("✗ its connections +4 workers with 10 connections each are 40, and the server allows 37", said)
+    assert "set TASKSERVICE_DATABASE_CONNECTIONS=9" in said
 
 
 async def test_reads_need_the_primary_and_readiness_says_so(servers: Replicated) -> None:
