@@ -70,11 +70,13 @@ class Crowd:
         self._tags: dict[str, list[str]] = {user: [] for user in USERS}
         self.reads = 0
         self.not_modified = 0
+        self.writes = True
         self.stale: list[str] = []
 
     async def client(self, user: str, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            await self._write(user)
+            if self.writes or not self._tasks[user]:
+                await self._write(user)
             for _ in range(4):
                 await self._chance.choice((self._list, self._get, self._follow))(user)
 
@@ -140,6 +142,46 @@ async def test_no_answer_is_stale_while_replay_pauses_and_resumes_under_load(ser
     # The test must have been able to see it: many answers came from the replica, and many of its answers were too old.
     assert counted["replica"] > 50, counted
     assert counted["behind"] > 10, counted
+
+
+async def until_logged(program: Program, text: str, seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        while text not in program.log:
+            await asyncio.sleep(0.1)
+
+
+async def test_a_replica_that_is_only_far_behind_is_left_out_and_taken_back_when_it_has_caught_up(
+    servers: Replicated,
+) -> None:
+    async with serving(servers) as program, asyncio.TaskGroup() as clients:
+        crowd = Crowd([program])
+        stop = asyncio.Event()
+        for user in USERS * 3:
+            clients.create_task(crowd.client(user, stop))
+        await asyncio.sleep(1)
+        before = await outcomes([program])
+        assert before["replica"] > 0, before
+        await servers.standby.value("SELECT pg_wal_replay_pause()")
+        try:
+            await until_logged(program, "is left out: it is behind the primary", 10)
+            away = await outcomes([program])
+            await asyncio.sleep(2)
+            later = await outcomes([program])
+            assert await servers.standby.value("SELECT 1") == 1  # it answers all the time
+        finally:
+            await servers.standby.value("SELECT pg_wal_replay_resume()")
+        # It answers nobody meanwhile, and is only tried now and then.
+        assert later["replica"] == away["replica"], (away, later)
+        assert later["left_out"] - away["left_out"] > 10 * (later["behind"] - away["behind"]), (away, later)
+        crowd.writes = False  # under load its first answer after its return may be too early, time and again
+        await until_logged(program, "is used again", 30)
+        caught_up = await outcomes([program])
+        assert caught_up["replica"] > later["replica"], (later, caught_up)
+        crowd.writes = True
+        await asyncio.sleep(1)
+        stop.set()
+    assert crowd.reads > 100
+    assert not crowd.stale, crowd.stale[:20]
 
 
 async def read_for(program: Program, seconds: float) -> float:
