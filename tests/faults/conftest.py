@@ -1,6 +1,6 @@
 """A PostgreSQL of its own for what breaks it, and the service as an operator starts it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -12,6 +12,21 @@ from tests.support.partitions import partition
 
 QUICK_DEADLINE = 1.0
 
+Split = Callable[[str], Awaitable[None]]
+
+
+@pytest.fixture(scope="session")
+def split(pytestconfig: pytest.Config) -> Split:
+    """With `--partitions` makes the schema in an empty database, and partitions it."""
+
+    async def split(url: str) -> None:
+        if pytestconfig.getoption("partitions"):
+            async with running_program(database_url=url):
+                pass  # It migrates.
+            await partition(url)
+
+    return split
+
 
 @pytest.fixture(scope="module")
 def pgbouncer() -> str:
@@ -20,12 +35,9 @@ def pgbouncer() -> str:
 
 
 @pytest.fixture(scope="module")
-async def postgres(pytestconfig: pytest.Config) -> AsyncIterator[KillablePostgres]:
+async def postgres(split: Split) -> AsyncIterator[KillablePostgres]:
     async with running_postgres() as postgres:
-        if pytestconfig.getoption("partitions"):
-            async with running_program(database_url=postgres.url):
-                pass  # It migrates.
-            await partition(postgres.url)
+        await split(postgres.url)
         yield postgres
 
 

@@ -14,6 +14,7 @@ from taskservice.database.failures import describe
 from taskservice.database.hosts import NoHostTakesWrites
 from taskservice.database.server import open_connection
 from taskservice.settings.database_url import read_database_url
+from tests.faults.conftest import Split
 from tests.faults.test_database_failures import write
 
 pytestmark = pytest.mark.timing
@@ -23,14 +24,16 @@ UNSENT_SECONDS = 0.7
 
 
 @pytest.fixture
-async def servers() -> AsyncIterator[Replicated]:
+async def servers(split: Split) -> AsyncIterator[Replicated]:
     async with replicated() as servers:
+        await split(servers.primary.url)
         yield servers
 
 
 @pytest.fixture
-async def asynchronous_servers() -> AsyncIterator[Replicated]:
+async def asynchronous_servers(split: Split) -> AsyncIterator[Replicated]:
     async with replicated(synchronous=False) as servers:
+        await split(servers.primary.url)
         yield servers
 
 

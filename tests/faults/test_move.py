@@ -9,6 +9,7 @@ from bench.http import Answer, request
 from bench.reliability.program import Program, running_program
 from bench.reliability.replicated import Server, new_servers
 from bench.reliability.writers import Writers, lost
+from tests.faults.conftest import Split
 
 pytestmark = pytest.mark.slow
 
@@ -25,13 +26,14 @@ async def ask(program: Program, path: str, **headers: str) -> Answer:
     return await program.once(request("GET", path, "reader", None, headers))
 
 
-async def test_a_move_loses_nothing_and_what_clients_hold_stays_good() -> None:
+async def test_a_move_loses_nothing_and_what_clients_hold_stays_good(split: Split) -> None:
     with new_servers() as (old, new):
         await asyncio.to_thread(new.make_cluster)
         for server in (old, new):
             await server.start("wal_level=logical")
         async with running_program(database_url=new.url):
             pass  # it has migrated the new database
+        await split(new.url)
         async with running_program(database_url=old.url) as before:
             for title in ("One", "Two"):
                 await before.once(request("POST", "/api/tasks", "reader", {"title": title}))

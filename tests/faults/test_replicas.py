@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bench.http import Answer, request
 from bench.reliability.program import Program, running_program
 from bench.reliability.replicated import Replicated, Server, replicated
+from tests.faults.conftest import Split
 from tests.support.commands import Operator
 from tests.support.services import SECRET, number_of
 
@@ -25,8 +26,9 @@ USERS = ("ann", "ben", "cleo")
 
 
 @pytest.fixture(scope="module")
-async def servers() -> AsyncIterator[Replicated]:
+async def servers(split: Split) -> AsyncIterator[Replicated]:
     async with replicated(synchronous=False) as servers:
+        await split(servers.primary.url)
         yield servers
 
 
