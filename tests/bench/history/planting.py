@@ -1,6 +1,7 @@
 """Faults planted in a recorded history: each is what a broken service would have answered."""
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -140,8 +141,15 @@ def _retitle(history: History, task: str, since: int, title: str, instead: str) 
 
 def doubled_toggle(history: History) -> None:
     """One step more than anybody asked for."""
-    call = next(call for call in history.calls if call.kind == "toggle" and call.succeeded and call.key is None)
-    history.calls.remove(call)
+    for known in knowledge(history):
+        told = Counter(effect.number for effect in known.effects)
+        for effect in known.effects:
+            call = effect.write.first
+            # A write that changed nothing may have been told the same number, and could have asked for the step.
+            if call.kind == "toggle" and call.key is None and effect.number is not None and told[effect.number] == 1:
+                history.calls.remove(call)
+                return
+    raise LookupError
 
 
 def doubled_key(history: History) -> None:
