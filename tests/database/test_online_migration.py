@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +24,13 @@ STATEMENTS: Final = {
 }
 """What the release before sent, with its arguments in the same order as below."""
 
-FILL: Final = """
+ROWS: Final = int(os.environ.get("MIGRATION_ROWS", "60000"))
+"""More of them make it a measurement: `MIGRATION_ROWS=1000000`, with `--measured`."""
+
+FILL: Final = f"""
 INSERT INTO users (id, revision) SELECT 'user ' || n, 100000 FROM generate_series(1, 3000) n;
 INSERT INTO tasks (id, user_id, title, revision)
-SELECT gen_random_uuid(), 'user ' || 1 + n % 3000, 'task ' || n, n FROM generate_series(1, 60000) n;
+SELECT gen_random_uuid(), 'user ' || 1 + n % 3000, 'task ' || n, n FROM generate_series(1, {ROWS}) n;
 ANALYZE;
 """
 
@@ -81,17 +86,24 @@ async def at_0001(url: str) -> Connection:
     return connection
 
 
-async def test_no_request_fails_while_it_runs(empty_database_url: str, database_url: str) -> None:
+async def test_no_request_fails_while_it_runs(
+    empty_database_url: str, database_url: str, record_property: Callable[[str, object], None]
+) -> None:
     connection = await at_0001(empty_database_url)
     writers = [Writer(f"user {number}") for number in range(1, 5)] + [Writer("new")]
     running = [asyncio.create_task(writer.run(empty_database_url)) for writer in writers]
     await asyncio.sleep(0.5)
+    began = time.perf_counter()
     await asyncio.to_thread(commands(empty_database_url).upgrade, "head")
+    record_property("rows", f"{ROWS:,} in {time.perf_counter() - began:.1f} s")
     await asyncio.sleep(0.5)
     for writer in writers:
         writer.stopping = True
     await asyncio.gather(*running)
-    assert max(writer.slowest for writer in writers) < 3
+    slowest = max(writer.slowest for writer in writers)
+    record_property("turns of writers", f"{sum(len(writer.acknowledged) for writer in writers):,}")
+    record_property("the longest turn", f"{slowest * 1000:.0f} ms")
+    assert slowest < 3
     for writer in writers:
         rows = await connection.fetch("SELECT id, title FROM tasks WHERE user_id = $1", writer.name)
         kept = {row["id"]: row["title"] for row in rows}
