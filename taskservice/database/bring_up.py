@@ -5,7 +5,6 @@ Runs in the background for as long as it takes: the service also starts while th
 
 import asyncio
 import logging
-import mmap
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
@@ -13,7 +12,7 @@ from typing import Any, Final
 from advanced_alchemy.config.asyncio import AlembicAsyncConfig, SQLAlchemyAsyncConfig
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from taskservice.database.checks import tables_in_the_way, too_few_connections, wrong_schema
+from taskservice.database.checks import ConnectionCheck, tables_in_the_way, wrong_schema
 from taskservice.database.failures import Failure, classify, describe
 from taskservice.database.migrations import DIRECTORY, HEAD, VERSION_TABLE
 from taskservice.database.pool import Pool
@@ -53,8 +52,7 @@ class BringUp:
         self._said: str | None = None
         self._newer: str | None = None
         self._migrating: tuple[str | None] | None = None
-        self._connections_checked = mmap.mmap(-1, 1)
-        """Shared by the workers, which are forked later: one of them logs it for all."""
+        self._connection_check = ConnectionCheck()
         self._wanted = asyncio.Event()
         pool.on_schema_gone = self._wanted.set
         self.trouble: str | None = "starting"
@@ -78,7 +76,9 @@ class BringUp:
                 if await self._server.is_behind_unknown_pooler(connection):
                     continue
                 await self._look(connection)
-                await self._check_connections(connection)
+                await self._connection_check.run(
+                    connection, workers=self._server.workers, each=self._pool.size, pooled=self._server.is_pooled
+                )
             except Exception as error:  # noqa: BLE001 (every error is logged, and the attempt repeated)
                 self._say(error)
             else:
@@ -119,16 +119,6 @@ class BringUp:
             await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{wanted}"')
         if wrong := await wrong_schema(connection, wanted):
             raise SchemaMissing(wrong)
-
-    async def _check_connections(self, connection: Connection) -> None:
-        if self._connections_checked[0]:
-            return
-        self._connections_checked[0] = 1
-        warning = await too_few_connections(
-            connection, workers=self._server.workers, each=self._pool.size, pooled=self._server.is_pooled
-        )
-        if warning:
-            log.warning("%s", warning)
 
     def _say(self, error: Exception) -> None:
         """Log each problem once, not twice a second."""

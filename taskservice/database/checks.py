@@ -1,5 +1,7 @@
 """Finds at start what would fail later: another schema, foreign tables, too few connections."""
 
+import logging
+import mmap
 from typing import Final
 
 from taskservice.database.migrations import VERSION_TABLE
@@ -19,6 +21,8 @@ SELECT current_setting('max_connections')::int
        nullif((SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user), -1) AS role,
        nullif((SELECT datconnlimit FROM pg_database WHERE datname = current_database()), -1) AS database
 """
+
+log: Final = logging.getLogger(__name__)
 
 
 async def wrong_schema(connection: Connection, wanted: str) -> str | None:
@@ -69,3 +73,30 @@ async def too_few_connections(connection: Connection, *, workers: int, each: int
         )
     what = {"server": "max_connections", "role": "CONNECTION LIMIT of the role", "database": "CONNECTION LIMIT"}[whose]
     return f"{said}: set TASKSERVICE_DATABASE_CONNECTIONS={fitting}, raise {what}, or put a pooler in between"
+
+
+class ConnectionCheck:
+    """Logs once if all workers together may open more connections than a server allows."""
+
+    def __init__(self, name: str = "") -> None:
+        """`name`: which server, where there are several."""
+        self._says = f"{name}: %s" if name else "%s"
+        self._begun = mmap.mmap(-1, 1)
+        """Shared by the workers, which are forked later: one of them checks for all."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a worker has checked it, or is doing so."""
+        return bool(self._begun[0])
+
+    async def run(self, connection: Connection, *, workers: int, each: int, pooled: bool) -> None:
+        if self.is_over:
+            return
+        self._begun[0] = 1
+        try:
+            warning = await too_few_connections(connection, workers=workers, each=each, pooled=pooled)
+        except BaseException:  # the next connection is asked
+            self._begun[0] = 0
+            raise
+        if warning:
+            log.warning(self._says, warning)

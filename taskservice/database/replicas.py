@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import logging
-import mmap
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Final
 
 import asyncpg
 
-from taskservice.database.checks import too_few_connections
+from taskservice.database.checks import ConnectionCheck
 from taskservice.database.pool import Pool
 from taskservice.database.server import DatabaseServer, open_connection
 from taskservice.problems import Problem
@@ -35,8 +34,7 @@ class Replica:
         self.pool: Final = pool
         self._target = target
         self._server = server
-        self._connections_checked = mmap.mmap(-1, 1)
-        """Shared by the workers, which are forked later: one of them logs it for all."""
+        self._connection_check = ConnectionCheck(f"the replica {target.address}")
         self.pool.serving = True  # the primary's schema has been checked, and a replica has the same
         self._asked = False
         self._left_out = asyncio.Event()
@@ -91,24 +89,18 @@ class Replica:
         return True
 
     async def _check_connections(self) -> None:
-        """Log once if the workers may open more connections than this replica allows."""
-        if self._connections_checked[0]:
+        if self._connection_check.is_over:
             return
-        self._connections_checked[0] = 1
-        try:
+        # If it has gone away again, this is repeated once it is back.
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             connection = await open_connection(self._target, timeout=PATIENCE_SECONDS)
             try:
                 async with asyncio.timeout(PATIENCE_SECONDS):
-                    warning = await too_few_connections(
+                    await self._connection_check.run(
                         connection, workers=self._server.workers, each=self.pool.size, pooled=self._target.pooled
                     )
             finally:
                 connection.terminate()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            self._connections_checked[0] = 0  # it has gone away again: repeat this once it is back
-            return
-        if warning:
-            log.warning("the replica %s: %s", self.address, warning)
 
 
 class Replicas:

@@ -48,11 +48,10 @@ RUN_BY = {
 HELD_BY = {
     ("docs/architecture.md", "      "): "is a picture made of letters",
     ("README.md", "make test"): "is what runs this very test",
-    (
-        "docs/better-auth.md",
-        "echo BETTER_AUTH_URL=",
-    ): "tests/e2e/better_auth/conftest.py starts the service so, with the "
-    "address of a real Better Auth server in place of the example's",
+    ("docs/better-auth.md", "echo BETTER_AUTH_URL="): (
+        "tests/e2e/better_auth/conftest.py starts the service so, with the address of a real Better Auth server in "
+        "place of the example's"
+    ),
     ("docs/configuration.md", "openssl rand"): "test_the_good_secret_is_good_enough_for_production",
     ("docs/docker.md", "docker"): "takes a Docker engine; tests/image builds the same Dockerfile and runs it with the "
     "same settings without one, and holds the composition's parts to what the page says",
@@ -70,11 +69,10 @@ HELD_BY = {
     "tests/browser/test_nextjs.py bundles",
     ("docs/nextjs.md", "TASKSERVICE="): "tests/browser/test_nextjs.py runs it, without a service beside it",
     ("docs/nextjs.md", "mkdir -p lib"): "tests/browser/test_nextjs.py runs it",
-    (
-        "docs/nextjs.md",
-        "npx auth",
-    ): "tests/browser/test_nextjs.py starts the app with tests/e2e/better_auth/server.mjs, "
-    "which migrates by the same function",
+    ("docs/nextjs.md", "npx auth"): (
+        "tests/browser/test_nextjs.py starts the app with tests/e2e/better_auth/server.mjs, which migrates by the same "
+        "function"
+    ),
     ("docs/scaling.md", "DATABASE_URL=postgresql://app@db-1/tasks\nDATABASE_REPLICA_URLS"): "names servers that the "
     "reader has; tests/faults/test_replicas.py runs the service with both settings",
     ("docs/scaling.md", 'DATABASE_URL="postgresql://app@db-1,db-2,db-3/tasks"'): "names servers that the reader has; "

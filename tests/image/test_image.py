@@ -66,9 +66,11 @@ class Running:
 def running(image: Image, postgres: ThrowawayPostgres, database_port: int) -> Iterator[Running]:
     name = postgres.name_of(postgres.create_database())
     running = Running(image, f"postgresql://postgres:any@127.0.0.1:{database_port}/{name}")
-    running.wait_for("/health/ready", 200, READY_WITHIN_SECONDS)
-    yield running
-    running.container.stop()
+    try:
+        running.wait_for("/health/ready", 200, READY_WITHIN_SECONDS)
+        yield running
+    finally:
+        running.container.stop()
 
 
 def test_it_migrates_an_empty_database_and_serves(running: Running) -> None:
