@@ -104,13 +104,15 @@ async def app(
         (built / "app" / path / "route.js").write_text(code, "utf-8")
     database_url = postgres.create_database(template=migrated_template)
     server = BetterAuth(database_url, built)
-    service = services.start(database_url=database_url, BETTER_AUTH_URL=server.address, BETTER_AUTH_SECRET="")
-    reader.bundle(service)
-    yield server, service
-    await service.hang_up()
-    service.stop()
-    await server.hang_up()
-    server.stop()
+    try:
+        service = services.start(database_url=database_url, BETTER_AUTH_URL=server.address, BETTER_AUTH_SECRET="")
+        reader.bundle(service)
+        yield server, service
+        await service.hang_up()
+        service.stop()
+        await server.hang_up()
+    finally:
+        server.stop()
 
 
 async def enter(page: Page, email: str, button: str, password: str = PASSWORD) -> None:
