@@ -300,12 +300,12 @@ async def test_sc006_1000_users_at_once(service: Service, alice: Caller) -> None
         # The first request on a connection costs more, and a new user more than a known one.
         assert await all_ask(talks, [spoken(user, "GET") for user in users], at_once=1000) == [(200, [])] * 1000
         took: dict[int, list[float]] = {20: [], 1000: []}
-        for at_once in (20, 1000, 20, 1000):
+        for at_once in (20, 1000) * 3:
             started = time.perf_counter()
             answers = await all_ask(talks, creations, at_once=at_once)
             took[at_once].append(time.perf_counter() - started)
             assert [(status, task["title"]) for status, task in answers] == [(201, user.user) for user in users]
         lists = await all_ask(talks, [spoken(user, "GET") for user in users], at_once=1000)
-        assert [[task["user_id"] for task in tasks] for _, tasks in lists] == [[user.user] * 4 for user in users]
+        assert [[task["user_id"] for task in tasks] for _, tasks in lists] == [[user.user] * 6 for user in users]
     # Fifty times as many users take about as long for the same work; the rest is for a busy machine.
     assert min(took[1000]) < 2 * min(took[20]), took
