@@ -143,6 +143,9 @@ JSON encoder), and the distance shrinks. A front end mostly lists, so of these r
   one replaces, not what it competes with.
 - Whatever you take, writes reach **PostgreSQL's** limit first: each takes a lock on the user's row, some indexes and a
   flush of the log, and these cost the same in any language.
+
+[Decision 20](decisions/0020-goals-that-are-not-reached.md) says where a request's time goes, and what the goals that are
+missed below would cost.
 """
 
 
