@@ -144,8 +144,8 @@ JSON encoder), and the distance shrinks. A front end mostly lists, so of these r
 - Whatever you take, writes reach **PostgreSQL's** limit first: each takes a lock on the user's row, some indexes and a
   flush of the log, and these cost the same in any language.
 
-[Decision 20](decisions/0020-goals-that-are-not-reached.md) says where a request's time goes, and what the goals that are
-missed below would cost.
+[Decision 20](decisions/0020-goals-that-are-not-reached.md) says where a request's time goes, and what the goals that
+are missed below would cost.
 """
 
 
