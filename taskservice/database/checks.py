@@ -80,23 +80,23 @@ class ConnectionCheck:
 
     def __init__(self, name: str = "") -> None:
         """`name`: which server, where there are several."""
-        self._says = f"{name}: %s" if name else "%s"
+        self._line = f"{name}: %s" if name else "%s"
         self._begun = mmap.mmap(-1, 1)
         """Shared by the workers, which are forked later: one of them checks for all."""
 
     @property
-    def is_over(self) -> bool:
-        """Whether a worker has checked it, or is doing so."""
+    def has_begun(self) -> bool:
+        """Whether one of the workers checks, or has checked."""
         return bool(self._begun[0])
 
     async def run(self, connection: Connection, *, workers: int, each: int, pooled: bool) -> None:
-        if self.is_over:
+        if self.has_begun:
             return
         self._begun[0] = 1
         try:
             warning = await too_few_connections(connection, workers=workers, each=each, pooled=pooled)
-        except BaseException:  # the next connection is asked
+        except BaseException:  # so that another connection is asked
             self._begun[0] = 0
             raise
         if warning:
-            log.warning(self._says, warning)
+            log.warning(self._line, warning)

@@ -89,7 +89,7 @@ class Replica:
         return True
 
     async def _check_connections(self) -> None:
-        if self._connection_check.is_over:
+        if self._connection_check.has_begun:
             return
         # If it has gone away again, this is repeated once it is back.
         with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -45,12 +46,20 @@ async def connecting(wire: Wire) -> Connecting:
     return Connecting(wire)
 
 
+@asynccontextmanager
+async def serving(connecting: Connecting, deadline: float) -> AsyncIterator[Pool]:
+    pool = Pool(connecting, size=4, deadline=deadline)
+    pool.serving = True
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
 @pytest.fixture
 async def pool(connecting: Connecting) -> AsyncIterator[Pool]:
-    pool = Pool(connecting, size=4, deadline=DEADLINE)
-    pool.serving = True
-    yield pool
-    await pool.close()
+    async with serving(connecting, DEADLINE) as pool:
+        yield pool
 
 
 async def fill(pool: Pool) -> None:
@@ -157,11 +166,9 @@ async def test_whoever_waited_for_a_place_when_an_outage_began_may_wait_as_long_
 
     From its end on half of what is left counts, so the deadline is long enough for a slow machine.
     """
-    pool = Pool(connecting, size=4, deadline=DEADLINE * 3)
-    pool.serving = True
-    wire.cut()
-    asking = [asyncio.create_task(pool.fetch("SELECT 1", ())) for _ in range(20)]
-    await asyncio.sleep(pool.deadline * 0.52)
-    await wire.mend()
-    assert [rows[0][0] for rows in await asyncio.gather(*asking)] == [1] * 20
-    await pool.close()
+    async with serving(connecting, DEADLINE * 3) as pool:
+        wire.cut()
+        asking = [asyncio.create_task(pool.fetch("SELECT 1", ())) for _ in range(20)]
+        await asyncio.sleep(pool.deadline * 0.52)
+        await wire.mend()
+        assert [rows[0][0] for rows in await asyncio.gather(*asking)] == [1] * 20
