@@ -216,7 +216,7 @@ def statement_for(asked: str, size: int) -> tuple[Statement, list[Any]]:
     if asked == FOREIGN_TASK:
         return FOREIGN, FOREIGN.args(user_id=user, id=uuid.uuid4())
     query = read_trash_query(b"", b"") if asked == TRASH else read_list_query(asked.encode(), TOKEN_SURFACE, b"")
-    statement = list_page(query.shape)
+    statement = list_page(query.shape, 101)
     return statement, statement.args(user_id=user, rows=101, **query.values)
 
 

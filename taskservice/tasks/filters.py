@@ -121,6 +121,11 @@ class Shape(Struct, frozen=True):
     """Whether each row says how many there are on all pages together."""
 
     @property
+    def is_plain(self) -> bool:
+        """Whether an index has just these rows in this order, so that one plan is right for every user and cursor."""
+        return len(self.orders) == 1 and self.conditions in {("live",), ("trashed",)}
+
+    @property
     def after(self) -> "Shape":
         """The shape of the pages that follow."""
         return msgspec.structs.replace(self, after_cursor=True)
@@ -129,8 +134,8 @@ class Shape(Struct, frozen=True):
 # ---- the SQL of a page
 
 
-def page(shape: Shape, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Select[Any]:
-    """The SQL for a page: with `rows` one more than the limit, the answer says whether more follows."""
+def page(shape: Shape, columns: Sequence[sa.ColumnElement[Any]], rows: int | None = None) -> sa.Select[Any]:
+    """The SQL for a page of so many rows; by default their number is a parameter."""
     keys = [order.definition.key(tasks.c[order.definition.column]) for order in shape.orders]
     downward = [order.descending for order in shape.orders]
     keys.append(tasks.c.id)
@@ -140,7 +145,7 @@ def page(shape: Shape, columns: Sequence[sa.ColumnElement[Any]]) -> sa.Select[An
         sa.select(*columns)
         .where(*_filters(shape))
         .order_by(*(key.desc() if down else key.asc() for key, down in zip(keys, downward, strict=True)))
-        .limit(sa.bindparam("rows", type_=sa.Integer))
+        .limit(sa.bindparam("rows", type_=sa.Integer) if rows is None else sa.literal_column(str(rows)))
     )
     return query.where(_beyond_cursor(shape, keys, downward)) if shape.after_cursor else query
 

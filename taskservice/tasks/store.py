@@ -129,8 +129,9 @@ class TaskStore:
         return {row["id"]: row["in_trash"] for row in rows}
 
     async def page(self, owner: str, query: ListQuery) -> Page:
-        statement = read.list_page(query.shape)
-        values = {"user_id": owner, "rows": query.limit + 1, **query.values}
+        rows_with_next = query.limit + 1
+        statement = read.list_page(query.shape, rows_with_next)
+        values = {"user_id": owner, "rows": rows_with_next, **query.values}
         args = statement.args(**values)
         rows = await self._queries.fetch(statement.sql, args, repeatable=True)
         while not rows:

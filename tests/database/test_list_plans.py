@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from taskservice.tasks.list_query import TOKEN_SURFACE, read_list_query
+from taskservice.tasks.list_query import TOKEN_SURFACE, ListQuery, read_list_query
 from taskservice.tasks.read_statements import list_page
 from tests.support.plans import OWNER
 from tests.support.services import Service, Services
@@ -28,6 +28,15 @@ ANALYZE tasks;
 """
 """Of the hundred thousand, one in ten is completed."""
 
+EVEN = """
+INSERT INTO users (id) SELECT 'user ' || n FROM generate_series(0, 29) n;
+INSERT INTO tasks (id, user_id, title, created_at, updated_at, revision)
+SELECT gen_random_uuid(), 'user ' || n % 30, md5(n::text), now() - n * interval '1 minute', now(), n
+FROM generate_series(1, 45000) n;
+ANALYZE tasks;
+"""
+"""Thirty users with 1,500 tasks each."""
+
 FEW_ROWS = 2500
 """A page has a thousand; so many rows are read in a few milliseconds."""
 
@@ -37,6 +46,19 @@ async def large(services: Services) -> Service:
     service = await asyncio.to_thread(services.start)
     await service.execute(LARGE)
     return service
+
+
+@pytest_asyncio.fixture(scope="session")
+async def even(services: Services) -> Service:
+    service = await asyncio.to_thread(services.start)
+    await service.execute(EVEN)
+    return service
+
+
+def statement_of(asked: ListQuery) -> list[Any]:
+    """The SQL of the owner's page, and its arguments."""
+    statement = list_page(asked.shape, asked.limit + 1)
+    return [statement.sql, *statement.args(user_id=OWNER, rows=asked.limit + 1, **asked.values)]
 
 
 def rows_read(plan: dict[str, Any]) -> int:
@@ -69,9 +91,28 @@ IDS = ",".join(f"00000000-0000-4000-8000-{n:012}" for n in range(1, 100_001, 100
 async def test_a_page_is_found_by_an_index(large: Service, query: str) -> None:
     [[recently]] = await large.rows("SELECT to_char(now() - interval '2 days', 'YYYY-MM-DD')")
     asked = read_list_query(query.format(recently=recently).encode(), TOKEN_SURFACE, b"")
-    statement = list_page(asked.shape)
-    args: list[Any] = statement.args(user_id=OWNER, rows=asked.limit + 1, **asked.values)
-    [[text]] = await large.rows(f"EXPLAIN (ANALYZE, TIMING off, FORMAT json) {statement.sql}", *args)
+    sql, *args = statement_of(asked)
+    [[text]] = await large.rows(f"EXPLAIN (ANALYZE, TIMING off, FORMAT json) {sql}", *args)
     [explained] = json.loads(text)
     assert explained["Plan"]["Actual Rows"] > 0
     assert rows_read(explained["Plan"]) <= FEW_ROWS, json.dumps(explained, indent=1)
+
+
+@pytest.mark.parametrize(
+    ("query", "page"), [("limit=50", 1), ("limit=50&sort=-due", 1), ("limit=1", 1), ("limit=1", 2)]
+)
+async def test_postgresql_plans_a_page_of_a_plain_list_once(even: Service, query: str, page: int) -> None:
+    """Five times it plans for the arguments, as it always does, and keeps the plan after that."""
+    asked = read_list_query(query.encode(), TOKEN_SURFACE, b"")
+    async with even.connection() as connection:
+        for _ in range(page - 1):
+            [*_, last] = await connection.fetch(*statement_of(asked))
+            asked = asked.after(last)
+        sql, *args = statement_of(asked)
+        for _ in range(20):
+            assert len(await connection.fetch(sql, *args)) == asked.limit + 1
+        [(custom, generic)] = await connection.fetch(
+            "SELECT custom_plans, generic_plans FROM pg_prepared_statements WHERE statement = $1", sql
+        )
+    assert custom <= 5
+    assert generic >= 15

@@ -569,7 +569,7 @@ async def test_an_index_serves_every_sort_on_every_page(many: Connection, sort: 
     second = read_list_query(query + f"&cursor={page.next_cursor}".encode(), TOKEN_SURFACE, b"")
     assert second.shape.after_cursor
     for list_query in (first, second):
-        statement = list_page(list_query.shape)
+        statement = list_page(list_query.shape, 101)
         args = statement.args(user_id="user 0", rows=101, **list_query.values)
         steps = await plan(many, statement.sql, args)
         assert steps.count(f"using ix_tasks_list_{sort}") == 2, steps
@@ -579,7 +579,7 @@ async def test_an_index_serves_every_sort_on_every_page(many: Connection, sort: 
 
 async def test_an_index_serves_the_trash(many: Connection) -> None:
     list_query = read_trash_query(b"limit=100", b"")
-    statement = list_page(list_query.shape)
+    statement = list_page(list_query.shape, 101)
     steps = await plan(many, statement.sql, statement.args(user_id="user 0", rows=101, **list_query.values))
     assert "using ix_tasks_trash" in steps
     assert "Sort" not in steps

@@ -11,7 +11,7 @@ import itertools
 import json
 import pkgutil
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, get_type_hints
 
 import asyncpg
@@ -80,11 +80,11 @@ def shapes() -> Iterator[Shape]:
     yield Shape(("due_none|due_today", "live"))
 
 
-MADE_OF: Final[dict[Any, Callable[[], Iterator[Any]]]] = {Shape: shapes}
+MADE_OF: Final[dict[Any, Callable[[], Iterable[Any]]]] = {Shape: shapes, int | None: lambda: (None, 101)}
 """What functions that compile statements take."""
 
 
-def factories() -> set[Callable[[Any], Statement]]:
+def factories() -> set[Callable[..., Statement]]:
     """The cached functions that compile a statement."""
     found = (value for module in modules() for value in vars(module).values() if hasattr(value, "cache_info"))
     return {value for value in found if get_type_hints(value.__wrapped__).get("return") is Statement}
@@ -92,9 +92,9 @@ def factories() -> set[Callable[[Any], Statement]]:
 
 def statements() -> list[Statement]:
     for factory in factories():
-        [kind] = [kind for name, kind in get_type_hints(factory.__wrapped__).items() if name != "return"]  # type: ignore[attr-defined] # as `lru_cache` makes it
-        for argument in MADE_OF[kind]():
-            factory(argument)
+        hints = get_type_hints(factory.__wrapped__)  # type: ignore[attr-defined] # as `lru_cache` makes it
+        for arguments in itertools.product(*(MADE_OF[kind]() for name, kind in hints.items() if name != "return")):
+            factory(*arguments)
     gc.unfreeze()
     gc.collect()
     # By their SQL: some are compiled twice.

@@ -23,7 +23,7 @@ ANALYZE tasks;
 async def plans_of_list(service: Service, query: str) -> list[str]:
     """The plans of the owner's list: for these arguments, and for any; a prepared statement may get either."""
     list_query = read_list_query(query.encode(), PATH_SURFACE, b"")
-    statement = list_page(list_query.shape)
+    statement = list_page(list_query.shape, list_query.limit + 1)
     args: list[Any] = statement.args(user_id=OWNER, rows=list_query.limit + 1, **list_query.values)
     return [
         "\n".join(row[0] for row in await service.rows(f"EXPLAIN {options} {statement.sql}", *args))
