@@ -45,3 +45,7 @@ def title_from(description: str | None) -> str:
         return line or UNTITLED
     word_end = line.rfind(" ", GENERATED_TITLE_MIN, GENERATED_TITLE_MAX + 1)
     return line[: word_end if word_end > 0 else GENERATED_TITLE_MAX].rstrip()
+
+
+def is_user_id(text: str) -> bool:
+    return 1 <= len(text) <= USER_ID_MAX and text.isprintable()

@@ -267,7 +267,7 @@ def principal_of(claims: Claims, header: Header) -> Principal:
         if user.id != session.user_id:
             raise MalformedTokenError("its user.id is not its session.userId")
         user_id, email, name = user.id, user.email, user.name
-    if not (1 <= len(user_id) <= rules.USER_ID_MAX and user_id.isprintable()):
+    if not rules.is_user_id(user_id):
         raise MalformedTokenError(f"its user id is not of 1 to {rules.USER_ID_MAX} printable characters")
     return Principal(user_id, _for_show(email, EMAIL_MAX), _for_show(name, NAME_MAX))
 
@@ -283,7 +283,7 @@ def issue_token(
     """A bearer token signed with the first secret, which this service will accept. Raises `ValueError` if it cannot."""
     if not settings.secrets:
         raise ValueError("no shared secret is set, so no token can be signed; set BETTER_AUTH_SECRET")
-    if not (1 <= len(user_id) <= rules.USER_ID_MAX and user_id.isprintable()):
+    if not rules.is_user_id(user_id):
         raise ValueError(f"a user id has 1 to {rules.USER_ID_MAX} printable characters")
     if email is not None and _for_show(email, EMAIL_MAX) is None:
         raise ValueError(f"an e-mail address has up to {EMAIL_MAX} printable characters")

@@ -22,7 +22,7 @@ def demo(user: str, yes: bool) -> None:
     settings = settings_or_give_up()
     if settings.production and not yes:
         give_up("TASKSERVICE_ENV is production: sample tasks are made there only with --yes")
-    if not (1 <= len(user) <= rules.USER_ID_MAX and user.isprintable()):
+    if not rules.is_user_id(user):
         give_up(f"a user id has 1 to {rules.USER_ID_MAX} printable characters")
     made = run_or_give_up("the sample tasks cannot be made", _make(settings, user))
     click.echo(

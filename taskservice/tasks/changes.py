@@ -53,7 +53,7 @@ class Position(Struct, frozen=True):
     def after(self, page: Changes) -> "Position":
         if page.has_more:
             complete_from = page.revision if self.first else self.complete_from
-            return Position(page.changes[-1].revision, complete_from, page.epoch)
+            return Position(page.rows[-1]["revision"], complete_from, page.epoch)
         return Position(page.revision, epoch=page.epoch)
 
     def check(self, page: Changes) -> None:
@@ -89,9 +89,9 @@ def read_position(found: Mapping[str, list[str]], errors: list[FieldError]) -> P
 def change_page(owner: str, position: Position, page: Changes) -> ChangePage:
     position.check(page)
     entries: list[Upsert | Deletion] = [
-        Upsert(task_from(owner, change.row), row_tag(change.row))
-        if change.deleted_at is None
-        else Deletion(change.task_id, instant(change.deleted_at))
-        for change in page.changes
+        Upsert(task_from(owner, row), row_tag(row))
+        if row["deleted_at"] is None
+        else Deletion(row["id"], instant(row["deleted_at"]))
+        for row in page.rows
     ]
     return ChangePage(entries, position.after(page).token, page.has_more)

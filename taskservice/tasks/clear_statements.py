@@ -90,14 +90,7 @@ def _trash_completed() -> Statement:
     return Statement(_answer(found).add_cte(moved))
 
 
-ERASE_ALL: Final = _erase_all()
-"""Also the answers kept for retries, which quote tasks."""
-ERASE_COMPLETED: Final = _erase_completed()
-TRASH_COMPLETED: Final = _trash_completed()
-COUNT_ALL: Final = _count()
-"""Those in the trash too."""
-COUNT_COMPLETED: Final = _count(*_COMPLETED)
-
-EVERYTHING: Final = Clearing(ERASE_ALL, COUNT_ALL)
-COMPLETED_FOR_GOOD: Final = Clearing(ERASE_COMPLETED, COUNT_COMPLETED)
-COMPLETED_TO_TRASH: Final = Clearing(TRASH_COMPLETED, COUNT_COMPLETED)
+EVERYTHING: Final = Clearing(_erase_all(), _count())
+"""Those in the trash too, and the answers kept for retries, which quote tasks."""
+COMPLETED_FOR_GOOD: Final = Clearing(_erase_completed(), _count(*_COMPLETED))
+COMPLETED_TO_TRASH: Final = Clearing(_trash_completed(), _count(*_COMPLETED))

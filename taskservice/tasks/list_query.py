@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -150,8 +151,7 @@ class _Reader:
         if dues:
             self._conditions.append(EITHER.join(f"due_{due}" for due in dues))
         if follows_clock:
-            values = clock_values(ZoneInfo(name) if name in _zones() else dt.UTC)
-            self._values |= {value: values[value] for due in dues for value in _CLOCK_VALUES.get(due, ())}
+            self._values |= clock_values(ZoneInfo(name) if name in _zones() else dt.UTC)
 
     def _read_moments(self) -> None:
         for name in MOMENTS:
@@ -201,18 +201,10 @@ class _Reader:
         return (Order("created"),)
 
 
+@cache
 def _zones() -> set[str]:
-    if not _known_zones:
-        # Some systems have a file of that name: the machine's own zone.
-        _known_zones.update(available_timezones() - {"localtime"})
-    return _known_zones
-
-
-_known_zones: Final[set[str]] = set()
-
-
-_CLOCK_VALUES: Final = {"overdue": ("today", "now"), "today": ("today", "day_start", "day_end")}
-"""The conditions' values that depend on the clock (`clock_values`)."""
+    # Some systems have a file of that name: the machine's own zone.
+    return available_timezones() - {"localtime"}
 
 
 def clock_values(zone: dt.tzinfo) -> dict[str, dt.datetime]:
@@ -235,7 +227,7 @@ def _finish(
     cursor_key: bytes,
 ) -> ListQuery:
     asked = tuple((name, ",".join(found[name])) for name in sorted(found) if name not in _NO_FILTERS)
-    follows_clock = "now" in values or "day_start" in values
+    follows_clock = "now" in values
     key = list_key(cursor_key, repr((shape.conditions, asked)))
     values = {name: as_parameter(value) for name, value in values.items()}
     if "cursor" in found:

@@ -1,6 +1,5 @@
 """Reads and writes the tasks of one user at a time. The user is the first argument of every method."""
 
-import datetime as dt
 import uuid
 from collections.abc import Sequence
 from typing import Any, Protocol, Self
@@ -62,19 +61,13 @@ class Page(Struct, frozen=True):
     total: int | None = None
 
 
-class Change(Struct, frozen=True):
-    """One entry of the change feed: a task as it is, or `deleted_at` of one that is gone."""
-
-    row: Row
-    task_id: uuid.UUID
-    deleted_at: dt.datetime | None
-    revision: int
-
-
 class Changes(Struct, frozen=True):
-    """A page of the change feed, with the user's counter and epoch in the same snapshot."""
+    """A page of the change feed, with the user's counter and epoch in the same snapshot.
 
-    changes: list[Change]
+    A row with `deleted_at` is of a task that is gone; the others are tasks as they are.
+    """
+
+    rows: list[Row]
     has_more: bool
     revision: int
     forgotten: int
@@ -153,9 +146,10 @@ class TaskStore:
         rows = await self._queries.fetch(read.CHANGES.sql, args, repeatable=True)
         if not rows:
             return Changes([], has_more=False, revision=0, forgotten=0, epoch=epoch_before_first_write(owner))
-        changes = [Change(row, row["id"], row["deleted_at"], row["revision"]) for row in rows if row["id"] is not None]
         user = rows[0]
-        return Changes(changes[:limit], len(changes) > limit, user["counter"], user["forgotten"], user["epoch"])
+        if user["id"] is None:  # no change: the one row holds the counter alone
+            rows = []
+        return Changes(rows[:limit], len(rows) > limit, user["counter"], user["forgotten"], user["epoch"])
 
     # ---- writing
 

@@ -4,6 +4,7 @@ import datetime as dt
 import re
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from taskservice import rules
@@ -63,11 +64,13 @@ def title(value: Any) -> str:
     return trimmed
 
 
-def description(longest: int) -> Check:
-    def check(value: Any) -> str | None:
-        return None if value is None else text(value, longest=longest)
+def optional(check: Check) -> Check:
+    """The same check for a field that may be null."""
+    return lambda value: None if value is None else check(value)
 
-    return check
+
+def description(longest: int) -> Check:
+    return optional(partial(text, longest=longest))
 
 
 def one_of(*allowed: str) -> Check:
@@ -115,10 +118,6 @@ def _in_utc(date: str, time: str, offset: str) -> dt.datetime:
     return at
 
 
-def due_date(value: Any) -> dt.date | dt.datetime | None:
-    return None if value is None else moment(value)
-
-
 def instant(value: Any) -> dt.datetime:
     found = moment(value)
     if not isinstance(found, dt.datetime):
@@ -134,12 +133,10 @@ def past(value: Any) -> dt.datetime:
     return found
 
 
-def optional_past(value: Any) -> dt.datetime | None:
-    return None if value is None else past(value)
-
-
 status: Final = one_of(*rules.STATUSES)
 priority: Final = one_of(*rules.PRIORITIES)
+due_date: Final = optional(moment)
+optional_past: Final = optional(past)
 
 
 _UNLISTED: Final = FieldError(field="", location="body", rule="unlisted", message="counted, not listed")

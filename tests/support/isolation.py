@@ -11,7 +11,7 @@ import pytest
 from taskservice.database.statements import Statement
 from taskservice.principal import Principal
 from taskservice.tasks import clear_statements, read_statements, sharded_store, write_statements
-from taskservice.tasks.clear_statements import COMPLETED_FOR_GOOD, COMPLETED_TO_TRASH, EVERYTHING
+from taskservice.tasks.clear_statements import COMPLETED_FOR_GOOD, COMPLETED_TO_TRASH, EVERYTHING, Clearing
 from taskservice.tasks.filters import CONDITIONS, EITHER
 from taskservice.tasks.list_query import TOKEN_SURFACE, ListQuery, read_list_query, read_trash_query
 from taskservice.tasks.list_tags import ListTags
@@ -78,6 +78,8 @@ def every_statement() -> set[str]:
         for value in vars(module).values():
             if isinstance(value, RecordStatement):
                 found |= {value.single.sql, value.any_number.sql}
+            elif isinstance(value, Clearing):
+                found |= {value.some.sql, value.left.sql}
             elif isinstance(value, Statement):
                 found.add(value.sql)
     return found
@@ -99,7 +101,7 @@ async def _reading(tasks: TaskStore, alice: str, bob: str, ids: list[UUID]) -> N
     for query in queries:
         assert (await tasks.page(alice, query)).rows == [], query
     assert (await tasks.page(alice, await _second_page(tasks, bob))).rows == []
-    assert (await tasks.changes(alice, 0, limit=100, deletions_after=0)).changes == []
+    assert (await tasks.changes(alice, 0, limit=100, deletions_after=0)).rows == []
     for task_id in ids:
         assert await tasks.get_owned(alice, task_id) is None
         assert (await tasks.get_placed(alice, task_id)).row is None

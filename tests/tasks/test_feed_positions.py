@@ -10,7 +10,7 @@ import pytest
 
 from taskservice.problems import FieldError, ResyncRequired
 from taskservice.tasks.changes import Deletion, Position, change_page, read_position
-from taskservice.tasks.store import Change, Changes
+from taskservice.tasks.store import Changes
 
 EPOCH = "k3f9q2x1"
 NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
@@ -18,8 +18,8 @@ NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 
 def page(*numbers: int, revision: int = 9, forgotten: int = 0, has_more: bool = False, epoch: str = EPOCH) -> Changes:
     """Deletions, as the database tells them."""
-    changes = [Change(None, uuid.UUID(int=number), NOW, number) for number in numbers]
-    return Changes(changes, has_more=has_more, revision=revision, forgotten=forgotten, epoch=epoch)
+    rows = [{"id": uuid.UUID(int=number), "deleted_at": NOW, "revision": number} for number in numbers]
+    return Changes(rows, has_more=has_more, revision=revision, forgotten=forgotten, epoch=epoch)
 
 
 def read(token: str) -> Position:
