@@ -7,7 +7,7 @@ and take turns of a few statements, so that they meet the same machine; a figure
 import asyncio
 import statistics
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ import uuid_utils
 from bench.fill import Filling, create_database
 from bench.postgres import Postgres, running_postgres
 from bench.scaling import PAGE, table, written
+from taskservice.database.pool import Transaction
 from taskservice.database.statements import Statement
 from taskservice.principal import Principal
 from taskservice.tasks.list_query import TOKEN_SURFACE, read_list_query, read_trash_query
@@ -65,27 +66,13 @@ RETURNING id, title, description, status, priority, due_date, created_at, update
 # ---- writes
 
 
-class Queries:
-    """Runs a store's statements on one connection."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    async def fetch(self, sql: str, args: Sequence[Any], **_: Any) -> list[Any]:
-        rows: list[Any] = await self._connection.fetch(sql, *args)
-        return rows
-
-    async def fetchrow(self, sql: str, args: Sequence[Any], **_: Any) -> Any:
-        return await self._connection.fetchrow(sql, *args)
-
-
 async def create(connection: Connection, turn: int) -> None:
-    await TaskStore(Queries(connection)).create(_author(turn), [TaskCreate(title=f"Task {turn}")])
+    await TaskStore(Transaction(connection)).create(_author(turn), [TaskCreate(title=f"Task {turn}")])
 
 
 async def create_sharded(connection: Connection, turn: int) -> None:
     await connection.execute("BEGIN")
-    await ShardedTaskStore(Queries(connection)).create(_author(turn), [TaskCreate(title=f"Task {turn}")])
+    await ShardedTaskStore(Transaction(connection)).create(_author(turn), [TaskCreate(title=f"Task {turn}")])
     await connection.execute("COMMIT")
 
 
@@ -107,7 +94,7 @@ def edits(*, toggle: bool) -> Run:
         task = known[connection][turn * 7 % 5000]
         change = None if toggle else TaskChange(title=f"Changed {uuid.uuid4()}")
         asked = Edit(id=task["id"], toggle=toggle, change=change)
-        await TaskStore(Queries(connection)).edit(task["user_id"], [asked])
+        await TaskStore(Transaction(connection)).edit(task["user_id"], [asked])
 
     return edit
 
@@ -125,10 +112,10 @@ def erasures(*, sharded: bool) -> Run:
             )
         task = next(left[connection])
         if not sharded:
-            await TaskStore(Queries(connection)).erase(task["user_id"], [Edit(id=task["id"])])
+            await TaskStore(Transaction(connection)).erase(task["user_id"], [Edit(id=task["id"])])
             return
         await connection.execute("BEGIN")
-        await ShardedTaskStore(Queries(connection)).erase(task["user_id"], [Edit(id=task["id"])])
+        await ShardedTaskStore(Transaction(connection)).erase(task["user_id"], [Edit(id=task["id"])])
         await connection.execute("COMMIT")
 
     return erase

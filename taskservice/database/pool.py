@@ -119,12 +119,6 @@ class Pool:
                     if not again or not attempts or perf_counter() >= until:
                         raise self._unavailable(failure) from error
 
-    async def fetchrow(
-        self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
-    ) -> Record | None:
-        rows = await self.fetch(sql, args, repeatable=repeatable, writer=writer)
-        return rows[0] if rows else None
-
     @contextlib.asynccontextmanager
     async def transaction(self, *, writer: str | None = None) -> AsyncIterator["Transaction"]:
         """Several statements, all or nothing: committed at the end of the block, rolled back when it raises.
@@ -153,14 +147,20 @@ class Pool:
         transaction = Transaction(connection, until)
         try:
             yield transaction
-            await transaction.commit(self._margin / 2)
-            self.answered_at = perf_counter()
+            await self._commit(connection, until)
         except Exception as error:
             if not isinstance(error, TimeoutError) and not connection.is_closed():
                 # The first error counts; if this fails too, the connection ends and the server rolls back.
                 with contextlib.suppress(Exception):
                     await connection.execute("ROLLBACK", timeout=left(until))
             raise
+
+    async def _commit(self, connection: Connection, until: float) -> None:
+        remaining = left(until)
+        if remaining < self._margin / 2:
+            raise TimeoutError("too late to commit: no time would remain to hear whether it took effect")
+        await connection.execute("COMMIT", timeout=remaining)
+        self.answered_at = perf_counter()
 
     async def _begin(self, until: float) -> Connection:
         """A connection with an open transaction. One that breaks before anything was done is replaced."""
@@ -253,11 +253,11 @@ class _Unit:
 
 
 class Transaction:
-    """Runs statements one after the other on one connection, under the deadline of the whole."""
+    """Runs statements one after the other on one connection, under the deadline of the whole if it has one."""
 
     __slots__ = ("_connection", "_until")
 
-    def __init__(self, connection: Connection, until: float) -> None:
+    def __init__(self, connection: Connection, until: float | None = None) -> None:
         self._connection = connection
         self._until = until
 
@@ -265,21 +265,9 @@ class Transaction:
         self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
     ) -> list[Record]:
         """As the pool's method. Repeating and turns apply to the transaction as a whole."""
-        rows: list[Record] = await self._connection.fetch(sql, *args, timeout=left(self._until))
+        timeout = None if self._until is None else left(self._until)
+        rows: list[Record] = await self._connection.fetch(sql, *args, timeout=timeout)
         return rows
-
-    async def fetchrow(
-        self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
-    ) -> Record | None:
-        rows = await self.fetch(sql, args)
-        return rows[0] if rows else None
-
-    async def commit(self, seconds: float) -> None:
-        """Refuse with less than `seconds` left: no time would remain to hear whether it took effect."""
-        remaining = left(self._until)
-        if remaining < seconds:
-            raise TimeoutError("too late to commit")
-        await self._connection.execute("COMMIT", timeout=remaining)
 
 
 class LentConnection:

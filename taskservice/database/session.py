@@ -1,6 +1,6 @@
 """SQLAlchemy sessions on the pool's connections, for commands and maintenance."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.orm import Session
 
-from taskservice.database.pool import Pool, Record
+from taskservice.database.pool import Pool, Transaction
 
 Sessions = async_sessionmaker[AsyncSession]
 AnySession = AsyncSession | async_scoped_session[AsyncSession]
@@ -76,30 +76,11 @@ async def row_count(session: AnySession, statement: Executable) -> int:
     return result.rowcount
 
 
-async def queries_of(session: AnySession) -> "SessionQueries":
+async def queries_of(session: AnySession) -> Transaction:
     """Runs statements of `statements.py` in the session's transaction."""
     connection = await session.connection()
     driver: Any = (await connection.get_raw_connection()).driver_connection
     if not driver.is_in_transaction():
         # SQLAlchemy begins the transaction with its own first statement.
         await session.execute(sa.text("SELECT 1"))
-    return SessionQueries(driver)
-
-
-class SessionQueries:
-    """The driver's connection of one session. What the pool does about repeating and turns is not needed here."""
-
-    def __init__(self, driver: Any) -> None:
-        self._driver = driver
-
-    async def fetch(
-        self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
-    ) -> list[Record]:
-        rows: list[Record] = await self._driver.fetch(sql, *args)
-        return rows
-
-    async def fetchrow(
-        self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
-    ) -> Record | None:
-        rows = await self.fetch(sql, args)
-        return rows[0] if rows else None
+    return Transaction(driver)

@@ -9,7 +9,10 @@ DIALECT: Final = asyncpg.dialect()  # type: ignore[no-untyped-call]
 
 
 class Statement:
-    """One statement. Build it at import or behind a cache; `args` puts named values in the order of the SQL."""
+    """One statement. Build it at import or behind a cache.
+
+    rows = await pool.fetch(*GET.call(id=task_id, user_id=owner))
+    """
 
     __slots__ = ("_fixed", "names", "sql")
 
@@ -22,6 +25,10 @@ class Statement:
             for name, value in compiled.params.items()
             if name in self.names and not compiled.binds[name].required
         }
+
+    def call(self, **values: Any) -> tuple[str, list[Any]]:
+        """The SQL and its arguments. Values that it does not take are left out."""
+        return self.sql, self.args(**values)
 
     def args(self, **values: Any) -> list[Any]:
         if self._fixed:

@@ -77,11 +77,12 @@ class IdempotencyKey(Struct, frozen=True):
 
         Raises `IdempotencyKeyReused` if the key came with another request.
         """
-        await transaction.fetch(TAKE_TURN.sql, TAKE_TURN.args(user_id=self.owner, email=None, name=None))
+        await transaction.fetch(*TAKE_TURN.call(user_id=self.owner, email=None, name=None))
         # A separate statement: the snapshot of the first one may be older than the answer of the writer before.
-        row = await transaction.fetchrow(_FIND.sql, _FIND.args(**self._names()))
-        if row is None:
+        rows = await transaction.fetch(*_FIND.call(**self._names()))
+        if not rows:
             return None
+        [row] = rows
         if row["fingerprint"] != self.fingerprint:
             raise IdempotencyKeyReused
         headers = msgspec.json.decode(row["headers"], type=list[tuple[bytes, bytes]])
@@ -94,7 +95,7 @@ class IdempotencyKey(Struct, frozen=True):
             "headers": msgspec.json.encode(answer.headers).decode(),
             "body": answer.body,
         }
-        await transaction.fetch(_KEEP.sql, _KEEP.args(**self._names(), **values))
+        await transaction.fetch(*_KEEP.call(**self._names(), **values))
 
     def _names(self) -> dict[str, str]:
         return {"user_id": self.owner, "route": self.route, "key": self.key}

@@ -55,7 +55,7 @@ class ListTags:
             self._reading = None
 
     async def _read(self, user_ids: list[str]) -> dict[str, str]:
-        rows = await self._queries.fetch(TAGS.sql, TAGS.args(user_ids=user_ids), repeatable=True)
+        rows = await self._queries.fetch(*TAGS.call(user_ids=user_ids), repeatable=True)
         tags = {row["id"]: entity_tag(row["revision"], row["epoch"]) for row in rows}
         return {user_id: tags.get(user_id) or entity_tag(0, epoch_before_first_write(user_id)) for user_id in user_ids}
 

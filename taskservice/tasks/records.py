@@ -41,8 +41,8 @@ class RecordStatement:
         """The SQL for so many records, and its arguments."""
         if len(records) == 1:
             given = {name: as_parameter(value) for name, value in records[0].items()}
-            return self.single.sql, self.single.args(**self._absent | given, **others)
-        return self.any_number.sql, self.any_number.args(rows=_encode(records).decode(), **others)
+            return self.single.call(**self._absent | given, **others)
+        return self.any_number.call(rows=_encode(records).decode(), **others)
 
 
 def _parameters(columns: Columns) -> Records:

@@ -121,14 +121,13 @@ class ShardedTaskStore(TaskStore):
     async def _create(self, author: Principal, records: list[dict[str, Any]]) -> list[Row]:
         user = {"user_id": author.user_id, "email": author.email, "name": author.name}
         async with self._transaction(author.user_id) as queries:
-            [owner] = await queries.fetch(_TAKE_NUMBERS.sql, _TAKE_NUMBERS.args(**user, number=len(records)))
-            sql, args = _CREATE.call(records, user_id=author.user_id, epoch=owner["epoch"], before=owner["before"])
-            return await queries.fetch(sql, args)
+            [owner] = await queries.fetch(*_TAKE_NUMBERS.call(**user, number=len(records)))
+            call = _CREATE.call(records, user_id=author.user_id, epoch=owner["epoch"], before=owner["before"])
+            return await queries.fetch(*call)
 
     async def _erase(self, owner: str, records: list[dict[str, Any]]) -> list[Row]:
         async with self._transaction(owner) as queries:
-            sql, args = _ERASE.call(records, user_id=owner)
-            rows = await queries.fetch(sql, args)
+            rows = await queries.fetch(*_ERASE.call(records, user_id=owner))
             erased = [row for row in rows if row["erased_at"] is not None]
             left = [_tombstone(row["erased_by"], row["id"], row["erased_at"]) for row in erased]
             await _leave(queries, owner, left)
@@ -138,7 +137,7 @@ class ShardedTaskStore(TaskStore):
         statement = _CLEAR.get(what)
         if statement is None:
             return await super()._clear(owner, what, limit)
-        rows = await self._queries.fetch(statement.sql, statement.args(user_id=owner, limit=limit))
+        rows = await self._queries.fetch(*statement.call(user_id=owner, limit=limit))
         left = [_tombstone(row["revision"], row["task_id"], row["deleted_at"]) for row in rows]
         await _leave(self._queries, owner, left)
         live = sum(row["in_trash_since"] is None for row in rows)
@@ -151,5 +150,4 @@ def _tombstone(revision: int, task_id: Any, deleted_at: Any) -> dict[str, Any]:
 
 async def _leave(queries: Queries, owner: str, left: list[dict[str, Any]]) -> None:
     if left:
-        sql, args = _LEAVE_TOMBSTONES.call(left, user_id=owner)
-        await queries.fetch(sql, args)
+        await queries.fetch(*_LEAVE_TOMBSTONES.call(left, user_id=owner))

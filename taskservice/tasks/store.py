@@ -24,10 +24,7 @@ class Queries(Protocol):
 
     async def fetch(
         self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
-    ) -> list[Any]: ...
-    async def fetchrow(
-        self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
-    ) -> Any | None: ...
+    ) -> list[Row]: ...
 
 
 class Reads(Protocol):
@@ -99,41 +96,38 @@ class TaskStore:
     # ---- reading
 
     async def get_owned(self, owner: str, task_id: uuid.UUID) -> Row | None:
-        return await self._queries.fetchrow(read.GET.sql, read.GET.args(id=task_id, user_id=owner), repeatable=True)
+        rows = await self._queries.fetch(*read.GET.call(id=task_id, user_id=owner), repeatable=True)
+        return rows[0] if rows else None
 
     async def get_placed(self, owner: str, task_id: uuid.UUID) -> Placed:
         """As `get_owned`, with the list tag by which a replica's answer is compared with the primary."""
-        user = await self._queries.fetchrow(
-            read.GET_PLACED.sql, read.GET_PLACED.args(id=task_id, user_id=owner), repeatable=True
-        )
-        if user is None:
+        rows = await self._queries.fetch(*read.GET_PLACED.call(id=task_id, user_id=owner), repeatable=True)
+        if not rows:
             return Placed(None, entity_tag(0, epoch_before_first_write(owner)))
-        return Placed(user if user["id"] is not None else None, entity_tag(user["counter"], user["epoch"]))
+        [row] = rows
+        return Placed(row if row["id"] is not None else None, entity_tag(row["counter"], row["epoch"]))
 
     async def belongs_to_another(self, owner: str, task_id: uuid.UUID) -> bool:
         """Whether this task exists, alive, and is another user's."""
-        args = read.FOREIGN.args(id=task_id, user_id=owner)
-        return await self._queries.fetchrow(read.FOREIGN.sql, args, repeatable=True) is not None
+        return bool(await self._queries.fetch(*read.FOREIGN.call(id=task_id, user_id=owner), repeatable=True))
 
     async def existing(self, owner: str, task_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, bool]:
         """Which of these ids the user has already, and whether they are in the trash."""
-        args = read.WHICH_EXIST.args(ids=list(task_ids), user_id=owner)
-        rows = await self._queries.fetch(read.WHICH_EXIST.sql, args)
+        rows = await self._queries.fetch(*read.WHICH_EXIST.call(ids=list(task_ids), user_id=owner))
         return {row["id"]: row["in_trash"] for row in rows}
 
     async def page(self, owner: str, query: ListQuery) -> Page:
         rows_with_next = query.limit + 1
-        statement = read.list_page(query.shape, rows_with_next)
         values = {"user_id": owner, "rows": rows_with_next, **query.values}
-        args = statement.args(**values)
-        rows = await self._queries.fetch(statement.sql, args, repeatable=True)
+        call = read.list_page(query.shape, rows_with_next).call(**values)
+        rows = await self._queries.fetch(*call, repeatable=True)
         while not rows:
             # No row carries the counter: it is asked for together with whether the list is still empty.
             filled = read.list_is_filled(query.shape)
-            found = await self._queries.fetchrow(filled.sql, filled.args(**values), repeatable=True)
-            if found is not None and not found["filled"]:
+            [found] = await self._queries.fetch(*filled.call(**values), repeatable=True)
+            if not found["filled"]:
                 return Page([], _list_tag(owner, found), None, found["total"] if query.shape.counts else None)
-            rows = await self._queries.fetch(statement.sql, args, repeatable=True)
+            rows = await self._queries.fetch(*call, repeatable=True)
         tag, total = _list_tag(owner, rows[0]), rows[0]["total"] if query.shape.counts else None
         if len(rows) <= query.limit:
             return Page(rows, tag, None, total)
@@ -142,8 +136,8 @@ class TaskStore:
 
     async def changes(self, owner: str, since: int, *, limit: int, deletions_after: int) -> Changes:
         """Up to `limit` changes after `since`, deletions only if they are after `deletions_after` too."""
-        args = read.CHANGES.args(user_id=owner, since=since, rows=limit + 1, deletions_after=deletions_after)
-        rows = await self._queries.fetch(read.CHANGES.sql, args, repeatable=True)
+        call = read.CHANGES.call(user_id=owner, since=since, rows=limit + 1, deletions_after=deletions_after)
+        rows = await self._queries.fetch(*call, repeatable=True)
         if not rows:
             return Changes([], has_more=False, revision=0, forgotten=0, epoch=epoch_before_first_write(owner))
         user = rows[0]
@@ -155,8 +149,7 @@ class TaskStore:
 
     async def take_turn(self, author: Principal) -> None:
         """Lock the user's row: until the end of the transaction no other one writes this user's tasks."""
-        args = write.TAKE_TURN.args(user_id=author.user_id, email=author.email, name=author.name)
-        await self._queries.fetch(write.TAKE_TURN.sql, args)
+        await self._queries.fetch(*write.TAKE_TURN.call(user_id=author.user_id, email=author.email, name=author.name))
 
     async def create(
         self, author: Principal, creates: Sequence[TaskCreate], *, task_id: uuid.UUID | None = None
@@ -167,8 +160,8 @@ class TaskStore:
         return written if len(written) == 1 else sorted(written, key=lambda row: row["revision"])
 
     async def _create(self, author: Principal, records: list[dict[str, Any]]) -> list[Row]:
-        sql, args = write.CREATE.call(records, user_id=author.user_id, email=author.email, name=author.name)
-        return await self._queries.fetch(sql, args, writer=author.user_id)
+        call = write.CREATE.call(records, user_id=author.user_id, email=author.email, name=author.name)
+        return await self._queries.fetch(*call, writer=author.user_id)
 
     async def edit(self, owner: str, edits: Sequence[Edit]) -> dict[int, Edited]:
         """Change tasks, move them to the trash or out of it; the answers by the position of their edit.
@@ -177,8 +170,7 @@ class TaskStore:
         its `updated_at`.
         """
         records = [write.edit_record(position, edit) for position, edit in enumerate(edits)]
-        sql, args = write.EDIT.call(records, user_id=owner)
-        return _decided(await self._queries.fetch(sql, args, writer=owner))
+        return _decided(await self._queries.fetch(*write.EDIT.call(records, user_id=owner), writer=owner))
 
     async def erase(self, owner: str, edits: Sequence[Edit]) -> dict[int, Edited]:
         """Remove tasks for good; with `from_trash` also what lies there."""
@@ -186,8 +178,7 @@ class TaskStore:
         return _decided(await self._erase(owner, records))
 
     async def _erase(self, owner: str, records: list[dict[str, Any]]) -> list[Row]:
-        sql, args = write.ERASE.call(records, user_id=owner)
-        return await self._queries.fetch(sql, args, writer=owner)
+        return await self._queries.fetch(*write.ERASE.call(records, user_id=owner), writer=owner)
 
     async def clear_some(self, author: Principal, what: Clearing, limit: int) -> ClearedSome:
         """Within a transaction: clear up to so many tasks of a user, and say how many are left."""
@@ -196,12 +187,12 @@ class TaskStore:
         deleted, deleted_from_trash = await self._clear(author.user_id, what, limit)
         if deleted + deleted_from_trash < limit:
             return ClearedSome(deleted, deleted_from_trash, 0)
-        [left] = await self._queries.fetch(what.left.sql, what.left.args(user_id=author.user_id))
+        [left] = await self._queries.fetch(*what.left.call(user_id=author.user_id))
         return ClearedSome(deleted, deleted_from_trash, left["count"])
 
     async def _clear(self, owner: str, what: Clearing, limit: int) -> tuple[int, int]:
         """How many live tasks were cleared, and how many of the trash."""
-        [done] = await self._queries.fetch(what.some.sql, what.some.args(user_id=owner, limit=limit))
+        [done] = await self._queries.fetch(*what.some.call(user_id=owner, limit=limit))
         return done["deleted"], done["deleted_from_trash"]
 
 

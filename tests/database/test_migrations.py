@@ -28,6 +28,7 @@ from taskservice import app, rules
 from taskservice.database import bring_up
 from taskservice.database.bring_up import migrations_config, upgrade
 from taskservice.database.migrations import DIRECTORY, HEAD, VERSION_TABLE
+from taskservice.database.pool import Transaction
 from taskservice.database.server import DatabaseServer
 from taskservice.database.session import new_engine
 from taskservice.database.tables import Table
@@ -362,24 +363,6 @@ async def test_a_schema_newer_than_the_program_is_served(
 # ---- what the database refuses, and what it does not
 
 
-class Direct:
-    """Statements of the repository on one connection."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    async def fetch(
-        self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
-    ) -> list[Any]:
-        found: list[Any] = await self._connection.fetch(sql, *args)
-        return found
-
-    async def fetchrow(
-        self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
-    ) -> Any:
-        return await self._connection.fetchrow(sql, *args)
-
-
 ALICE = Principal("alice", None, None)
 
 
@@ -388,7 +371,7 @@ def trial(stage: Stage, postgres: ThrowawayPostgres, migrated_template: str) -> 
     """Does something with a repository and undoes it; whatever the database says to it comes out."""
     url = postgres.create_database(template=migrated_template)
     connection = stage.run(_connect(url))
-    tasks = TaskStore(Direct(connection))
+    tasks = TaskStore(Transaction(connection))
 
     def attempt(work: Callable[[TaskStore, Connection], Awaitable[Any]]) -> Any:
         async def within() -> Any:
@@ -562,7 +545,7 @@ async def plan(connection: Connection, sql: str, args: Sequence[Any]) -> str:
 
 @pytest.mark.parametrize(("sort", "down"), list(product(SORTS, ["", "-"])))
 async def test_an_index_serves_every_sort_on_every_page(many: Connection, sort: str, down: str) -> None:
-    tasks = TaskStore(Direct(many))
+    tasks = TaskStore(Transaction(many))
     query = f"sort={down}{sort}&limit=100".encode()
     first = read_list_query(query, TOKEN_SURFACE, b"")
     page = await tasks.page("user 0", first)

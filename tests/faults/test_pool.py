@@ -156,7 +156,7 @@ async def test_a_transaction_begins_on_a_connection_that_works(pool: Pool, wire:
     await fill(pool)
     wire.reset()
     async with pool.transaction() as transaction:
-        assert await transaction.fetchrow("SELECT 7", ()) == (7,)
+        assert await transaction.fetch("SELECT 7", ()) == [(7,)]
 
 
 async def test_whoever_waited_for_a_place_when_an_outage_began_may_wait_as_long_as_the_others(

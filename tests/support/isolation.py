@@ -45,12 +45,6 @@ class Recorder:
         found: list[Any] = await self._connection.fetch(sql, *args)
         return found
 
-    async def fetchrow(
-        self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
-    ) -> Any:
-        self.ran.add(sql)
-        return await self._connection.fetchrow(sql, *args)
-
 
 async def assert_statements_keep_users_apart(alice: Caller, bob: Caller) -> None:
     """Every statement of the repository, given Alice's id and the ids of Bob's tasks, finds and changes nothing."""
