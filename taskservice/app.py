@@ -118,7 +118,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     if settings.metrics:
         from taskservice.observability.metrics import Metrics, metrics_route  # noqa: PLC0415 (slow to load, and optional)
 
-        metrics = Metrics(pool=pool, verifier=verifier, reads=service.replicated)
+        metrics = Metrics(pool, verifier, service.replicated)
         routes.append(metrics_route(metrics))
     return Application(
         route_handlers=routes,

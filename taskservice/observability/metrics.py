@@ -6,9 +6,9 @@ One scrape answers for all workers of a service (`shared_figures`).
 import os
 import platform
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import accumulate
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
@@ -25,9 +25,11 @@ from prometheus_client.registry import Collector
 
 from taskservice import __version__
 from taskservice.auth.middleware import PUBLIC
+from taskservice.auth.tokens import TokenVerifier
 from taskservice.database.failures import Failure
+from taskservice.database.pool import Pool
 from taskservice.observability.shared_figures import Figures, RouteFigures, SharedFigures, total
-from taskservice.tasks.replicated_reads import OUTCOMES
+from taskservice.tasks.replicated_reads import OUTCOMES, ReplicatedReads
 
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"})
@@ -47,46 +49,10 @@ COUNTERS: Final = {
 """Label and description of each counter with one label."""
 
 
-class PoolFigures(Protocol):
-    """What the metrics need of the database pool."""
-
-    errors: dict[str, int]
-
-    @property
-    def in_use(self) -> int: ...
-    @property
-    def idle(self) -> int: ...
-    @property
-    def waiting(self) -> int: ...
-
-
-class KeyFigures(Protocol):
-    """What the metrics need of the issuer's keys."""
-
-    @property
-    def fetches(self) -> Mapping[str, int]: ...
-
-
-class VerifierFigures(Protocol):
-    """What the metrics need of the token verifier."""
-
-    @property
-    def outcomes(self) -> Mapping[str, int]: ...
-    @property
-    def issuer_keys(self) -> KeyFigures | None: ...
-
-
-class ReadFigures(Protocol):
-    """What the metrics need of the reads from replicas."""
-
-    @property
-    def outcomes(self) -> Mapping[str, int]: ...
-
-
 class Metrics(Collector):
     """Counts requests cheaply, and builds the metric families only for a scrape."""
 
-    def __init__(self, *, pool: PoolFigures, verifier: VerifierFigures, reads: ReadFigures | None = None) -> None:
+    def __init__(self, pool: Pool, verifier: TokenVerifier, reads: ReplicatedReads | None = None) -> None:
         self._pool = pool
         self._reads = reads
         self._verifier = verifier
@@ -157,10 +123,7 @@ class Metrics(Collector):
                 "taskservice_database_errors": {**dict.fromkeys(DATABASE_ERRORS, 0), **pool.errors},
                 "taskservice_tokens": {"ok": 0, **verifier.outcomes},
                 "taskservice_jwks_fetches": {"ok": 0, "failed": 0, **(keys.fetches if keys else {})},
-                "taskservice_replica_reads": {
-                    **dict.fromkeys(OUTCOMES, 0),
-                    **(self._reads.outcomes if self._reads else {}),
-                },
+                "taskservice_replica_reads": self._reads.outcomes if self._reads else dict.fromkeys(OUTCOMES, 0),
             },
             {"in_use": pool.in_use, "idle": pool.idle, "waiting": pool.waiting},
         )

@@ -34,7 +34,7 @@ class Watched:
         self.pool = Pool(refuse, size=2, deadline=0.5)
         self.pool.serving = True
         self.verifier = TokenVerifier(settings)
-        metrics = Metrics(pool=self.pool, verifier=self.verifier)
+        metrics = Metrics(self.pool, self.verifier)
         app, _ = small_app(settings, metrics_route(metrics), observe=metrics.observe)
         self.client = client_of(app)
 
