@@ -1,7 +1,4 @@
-"""The service's own `litestar` commands, one file for each. Every call of `litestar` loads all of them.
-
-So a command imports what it needs only when it runs.
-"""
+"""The service's own `litestar` commands, one file for each."""
 
 from taskservice.cli.environment import prepare_environment
 

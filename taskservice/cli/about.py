@@ -2,16 +2,14 @@
 
 import platform
 from importlib.metadata import version as version_of
-from typing import TYPE_CHECKING
 
 import rich_click as click
+from litestar import Litestar
 
 from taskservice import __version__
-
-if TYPE_CHECKING:
-    from litestar import Litestar
-
-    from taskservice.settings import Settings
+from taskservice.auth.tokens import key_sources
+from taskservice.database.server import DatabaseServer
+from taskservice.settings import Settings
 
 
 @click.command()
@@ -21,11 +19,8 @@ def version() -> None:
 
 
 @click.command()
-def info(app: "Litestar") -> None:
+def info(app: Litestar) -> None:
     """Show the versions and the settings that count here."""
-    from taskservice.auth.tokens import key_sources  # noqa: PLC0415 (see the package)
-    from taskservice.database.server import DatabaseServer  # noqa: PLC0415
-
     settings: Settings = app.state.settings
     server: DatabaseServer = app.state.database_server
     facts = {
@@ -46,7 +41,7 @@ def info(app: "Litestar") -> None:
         click.echo(f"{name:<{width}}  {said}")
 
 
-def _cors(settings: "Settings") -> str:
+def _cors(settings: Settings) -> str:
     origins = [*settings.cors_origins]
     if settings.cors_origin_regex is not None:
         origins.append(f"any that fits {settings.cors_origin_regex}")
@@ -55,7 +50,7 @@ def _cors(settings: "Settings") -> str:
     return ", ".join(origins) or "no origin"
 
 
-def _users(settings: "Settings") -> str:
+def _users(settings: Settings) -> str:
     if settings.users == "registered":
         return f'must be in the table "{settings.users_table}"'
     return "everyone with a valid token"

@@ -3,17 +3,19 @@
 Its own plugin would also put a session, its dependencies and a hook into every request; requests need none of them.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import rich_click as click
 from advanced_alchemy.config.asyncio import SQLAlchemyAsyncConfig
 from click import ClickException, Command, Context, Group
 
+from taskservice.cli.operation import counted, pool_of, run_or_give_up, settings_or_give_up
 from taskservice.database.bring_up import SchemaMissing
 from taskservice.database.failures import classify, describe
-
-if TYPE_CHECKING:
-    from taskservice.settings import Settings
+from taskservice.database.session import sessions_of
+from taskservice.settings import Settings
+from taskservice.tasks import maintenance
+from taskservice.tasks.epochs import new_epochs
 
 
 class DatabaseGroup(Group):
@@ -63,8 +65,6 @@ def new_epoch(yes: bool) -> None:
     No task changes. A request with an old If-None-Match gets the full answer, an edit with an old If-Match is refused
     with 412, and a reader of the change feed with an old token gets 410 and starts with a full copy.
     """
-    from taskservice.cli.operation import counted, run_or_give_up, settings_or_give_up  # noqa: PLC0415 (see the package)
-
     settings = settings_or_give_up()
     if not yes:
         click.confirm("Every client will have to read its tasks anew. Go on?", abort=True)
@@ -75,11 +75,6 @@ def new_epoch(yes: bool) -> None:
     click.echo("  an old token of the change feed is refused with 410: start with a full copy.")
 
 
-async def _renew_epochs(settings: "Settings") -> int:
-    from taskservice.cli.operation import pool_of  # noqa: PLC0415 (see the package)
-    from taskservice.database.session import sessions_of  # noqa: PLC0415
-    from taskservice.tasks import maintenance  # noqa: PLC0415
-    from taskservice.tasks.epochs import new_epochs  # noqa: PLC0415
-
+async def _renew_epochs(settings: Settings) -> int:
     async with pool_of(settings) as pool, sessions_of(pool, seconds=maintenance.SECONDS)() as session:
         return await new_epochs(session)

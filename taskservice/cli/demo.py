@@ -1,14 +1,17 @@
 """`litestar demo`: sample tasks, so that there is something to look at."""
 
-from typing import TYPE_CHECKING
+import datetime as dt
 
 import rich_click as click
 
 from taskservice import rules
 from taskservice.cli.ending import give_up
-
-if TYPE_CHECKING:
-    from taskservice.settings import Settings
+from taskservice.cli.operation import counted, pool_of, run_or_give_up, settings_or_give_up
+from taskservice.principal import Principal
+from taskservice.program_name import litestar
+from taskservice.settings import Settings
+from taskservice.tasks.samples import sample_tasks
+from taskservice.tasks.store import TaskStore
 
 
 @click.command()
@@ -16,9 +19,6 @@ if TYPE_CHECKING:
 @click.option("--yes", is_flag=True, help="Do it in production, too.")
 def demo(user: str, yes: bool) -> None:
     """Make a dozen sample tasks for USER, for development and demonstrations."""
-    from taskservice.cli.operation import counted, run_or_give_up, settings_or_give_up  # noqa: PLC0415 (see the package)
-    from taskservice.program_name import litestar  # noqa: PLC0415
-
     settings = settings_or_give_up()
     if settings.production and not yes:
         give_up("TASKSERVICE_ENV is production: sample tasks are made there only with --yes")
@@ -30,14 +30,7 @@ def demo(user: str, yes: bool) -> None:
     )
 
 
-async def _make(settings: "Settings", user: str) -> int:
-    import datetime as dt  # noqa: PLC0415 (see the package)
-
-    from taskservice.cli.operation import pool_of  # noqa: PLC0415
-    from taskservice.principal import Principal  # noqa: PLC0415
-    from taskservice.tasks.samples import sample_tasks  # noqa: PLC0415
-    from taskservice.tasks.store import TaskStore  # noqa: PLC0415
-
+async def _make(settings: Settings, user: str) -> int:
     async with pool_of(settings) as pool:
         rows = await TaskStore(pool).create(Principal(user, None, None), sample_tasks(dt.datetime.now(dt.UTC)))
         return len(rows)

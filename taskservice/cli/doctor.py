@@ -5,13 +5,13 @@ import sys
 
 import rich_click as click
 
+from taskservice.cli.examination import examine
+
 
 @click.command()
 @click.option("--token", "given", metavar="TOKEN", help="Say in plain words why this token would be refused.")
 def doctor(given: str | None) -> None:
     """Check settings, database, migrations and keys, and say what is wrong and what to do about it."""
-    from taskservice.cli.examination import examine  # noqa: PLC0415 (see the package)
-
     findings = asyncio.run(examine(given))
     width = max(len(finding.what) for finding in findings)
     for finding in findings:

@@ -1,12 +1,11 @@
 """`litestar erase`: removes all tasks of a user for good."""
 
-from typing import TYPE_CHECKING
-
 import rich_click as click
 
-if TYPE_CHECKING:
-    from taskservice.settings import Settings
-    from taskservice.tasks.maintenance import Removed
+from taskservice.cli.operation import counted, pool_of, run_or_give_up, settings_or_give_up
+from taskservice.database.session import sessions_of
+from taskservice.settings import Settings
+from taskservice.tasks import maintenance
 
 
 @click.command()
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def erase(user: str, yes: bool) -> None:
     """Remove all tasks of USER for good, the trash included, and the e-mail address and name."""
-    from taskservice.cli.operation import counted, run_or_give_up, settings_or_give_up  # noqa: PLC0415 (see the package)
-
     settings = settings_or_give_up()
     live, deleted = run_or_give_up("the tasks cannot be counted", _count(settings, user))
     if not yes:
@@ -29,19 +26,11 @@ def erase(user: str, yes: bool) -> None:
     click.echo(f'Erased {counted(removed.tasks, "task")} of "{user}" for good, with e-mail address and name.')
 
 
-async def _count(settings: "Settings", user: str) -> tuple[int, int]:
-    from taskservice.cli.operation import pool_of  # noqa: PLC0415 (see the package)
-    from taskservice.database.session import sessions_of  # noqa: PLC0415
-    from taskservice.tasks import maintenance  # noqa: PLC0415
-
+async def _count(settings: Settings, user: str) -> tuple[int, int]:
     async with pool_of(settings) as pool:
         return await maintenance.count_tasks(sessions_of(pool), user)
 
 
-async def _erase(settings: "Settings", user: str) -> "Removed":
-    from taskservice.cli.operation import pool_of  # noqa: PLC0415 (see the package)
-    from taskservice.database.session import sessions_of  # noqa: PLC0415
-    from taskservice.tasks import maintenance  # noqa: PLC0415
-
+async def _erase(settings: Settings, user: str) -> maintenance.Removed:
     async with pool_of(settings) as pool:
         return await maintenance.erase_user(sessions_of(pool, seconds=maintenance.SECONDS), user)

@@ -1,12 +1,14 @@
 """`litestar purge`: removes expired trash, tombstones and idempotency keys for good."""
 
 import datetime as dt
-from typing import TYPE_CHECKING
 
 import rich_click as click
 
-if TYPE_CHECKING:
-    from taskservice.settings import Settings
+from taskservice.auth.users import find_users_table
+from taskservice.cli.operation import counted, pool_of, run_or_give_up, settings_or_give_up
+from taskservice.database.session import sessions_of
+from taskservice.settings import Settings
+from taskservice.tasks import maintenance
 
 
 @click.command()
@@ -14,8 +16,6 @@ if TYPE_CHECKING:
 @click.option("--orphans", is_flag=True, help="Also everything of users who are gone from the users table.")
 def purge(older_than: int | None, orphans: bool) -> None:
     """Remove old trash, old tombstones and expired idempotency keys for good."""
-    from taskservice.cli.operation import run_or_give_up, settings_or_give_up  # noqa: PLC0415 (see the package)
-
     settings = settings_or_give_up()
     days = settings.retention_days if older_than is None else older_than
     work = _purge(settings, dt.timedelta(days=days), orphans=orphans)
@@ -23,12 +23,7 @@ def purge(older_than: int | None, orphans: bool) -> None:
         click.echo(line)
 
 
-async def _purge(settings: "Settings", older_than: dt.timedelta, *, orphans: bool) -> list[str]:
-    from taskservice.auth.users import find_users_table  # noqa: PLC0415 (see the package)
-    from taskservice.cli.operation import counted, pool_of  # noqa: PLC0415
-    from taskservice.database.session import sessions_of  # noqa: PLC0415
-    from taskservice.tasks import maintenance  # noqa: PLC0415
-
+async def _purge(settings: Settings, older_than: dt.timedelta, *, orphans: bool) -> list[str]:
     async with pool_of(settings) as pool:
         if orphans:
             await find_users_table(settings.users_table, pool.fetch)

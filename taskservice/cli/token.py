@@ -6,7 +6,9 @@ from typing import Any, Final
 
 import rich_click as click
 
+from taskservice.auth.tokens import issue_token
 from taskservice.cli.ending import give_up
+from taskservice.cli.operation import settings_or_give_up
 
 UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -31,9 +33,6 @@ class Span(click.ParamType[dt.timedelta]):
 @click.option("--ttl", type=Span(), default="24h", show_default=True, help="How long the token is valid.")
 def token(user: str, email: str | None, ttl: dt.timedelta) -> None:
     """Print a bearer token for USER, signed with the shared secret."""
-    from taskservice.auth.tokens import issue_token  # noqa: PLC0415 (see the package)
-    from taskservice.cli.operation import settings_or_give_up  # noqa: PLC0415
-
     try:
         click.echo(issue_token(settings_or_give_up(), user, email=email, ttl=ttl))
     except ValueError as error:
