@@ -4,7 +4,7 @@ Reads nothing but the certificates that a URL names. Three rules differ from tho
 
 - `sslmode=require` verifies the certificate and the host name, as `verify-full` does; `no-verify` encrypts only.
 - A transaction-mode pooler is recognised by its address, because prepared statements through one give wrong rows.
-- An option that cannot be honoured is refused; the message names variable and key. No message contains the password.
+- An option that cannot be honoured is refused; the message names the key. No message contains the password.
 """
 
 import getpass
@@ -29,12 +29,12 @@ SSL_SYNONYMS: Final = {"true": "require", "1": "require", "false": "disable", "0
 
 
 class BadDatabaseUrl(ValueError):
-    """One readable line with the name of the variable, without the password."""
+    """One readable line without the password."""
 
 
 @dataclass(frozen=True)
 class ConnectionTarget:
-    """The address of the database and how to log in. `direct` is the same database without the pooler, if known."""
+    """The address of the database and how to log in."""
 
     host: str
     port: int
@@ -51,13 +51,18 @@ class ConnectionTarget:
     """Whether to refuse a server that is read-only: with several hosts, or as `target_session_attrs` says."""
     pooled: bool = False
     direct_target: "ConnectionTarget | None" = None
+    """What DATABASE_DIRECT_URL names."""
     variable: str = field(default="DATABASE_URL", compare=False)
     """The setting that the target comes from."""
 
     @property
     def direct(self) -> "ConnectionTarget | None":
         """Where migrations run. None: a pooler is in between, and the database behind it is not known."""
-        return self.direct_target if self.pooled else self
+        return self.direct_target or _derived_direct(self) if self.pooled else self
+
+    def with_pooler(self, pooler: Pooler) -> "ConnectionTarget":
+        """The target as `TASKSERVICE_DATABASE_POOLER` says; `auto`: as the URL does."""
+        return self if pooler == "auto" else replace(self, pooled=pooler == "true")
 
     @property
     def hosts(self) -> tuple["ConnectionTarget", ...]:
@@ -113,33 +118,56 @@ class ConnectionTarget:
         return arguments
 
 
-def read_database_url(url: str, *, variable: str = "DATABASE_URL", pooler: Pooler = "auto") -> ConnectionTarget:
+def read_database_url(url: str, variable: str = "DATABASE_URL") -> ConnectionTarget:
     """The target of `url`, which came from `variable`. Raises `BadDatabaseUrl`."""
-    target = _UrlReader(variable).read(url, pooler)
-    return replace(target, direct_target=_derived_direct(target)) if target.pooled else target
-
-
-def read_direct_url(url: str, *, pooler: Pooler = "auto") -> ConnectionTarget:
-    """The target of DATABASE_DIRECT_URL, for `direct_target` of another one. Raises `BadDatabaseUrl`."""
-    target = _UrlReader("DATABASE_DIRECT_URL").read(url, "auto" if pooler == "auto" else "false")
-    if target.pooled:
-        raise BadDatabaseUrl(
-            "DATABASE_DIRECT_URL: is the address of a pooler; migrations need the database's own, without '-pooler'"
-        )
+    # By hand: `urlsplit` cuts a password at '#', and repeats parts of it in its errors.
+    # Consoles print the whole command: psql 'postgresql://…'
+    text = url.strip().removeprefix("psql").strip().strip("'\"")
+    scheme, separator, rest = text.partition("://")
+    if not separator or not re.fullmatch(r"postgres(ql)?(\+[a-z0-9_]+)?", scheme.lower()):
+        raise BadDatabaseUrl("must begin with postgresql:// or postgres://")
+    authority, path, query = _parts(rest)
+    keys = _keys(query)
+    userinfo, _, address = authority.rpartition("@")
+    user, colon, password = userinfo.partition(":")
+    first, *others = hosts = _hosts(address, keys)
+    user = keys.pop("user", "") or _decoded(user, "user") or _own_name()
+    secret = keys.pop("password", None) or (_decoded(password, "password") if colon else None)
+    encryption, direct_tls = _encryption(keys, [host for host, _ in hosts])
+    for prismas in ("connection_limit", "pool_timeout"):  # printed for it beside `pgbouncer`; about its own pool
+        keys.pop(prismas, None)
+    says_pooler = _choice(keys, "pgbouncer", "false", "true") == "true"  # Supabase prints it for Prisma
+    wanted = _choice(keys, "target_session_attrs", "any", "read-write", "primary")
+    target = ConnectionTarget(
+        host=first[0],
+        port=first[1],
+        other_hosts=tuple(others),
+        must_take_writes=bool(others) or wanted != "any",
+        user=user,
+        password=secret,
+        database=keys.pop("dbname", "") or _decoded(path, "database") or user,
+        ssl=encryption,
+        direct_tls=direct_tls,
+        application_name=keys.pop("application_name", "") or APPLICATION_NAME,
+        # libpq: zero means for ever, which here the request's deadline limits anyway.
+        connect_timeout=_whole_number("connect_timeout", keys.pop("connect_timeout", "")) or None,
+        pooled=says_pooler or any(_is_pooler(*host) for host in hosts),
+        variable=variable,
+    )
+    _refuse(keys)
     return target
 
 
-def read_replica_urls(urls: str, *, pooler: Pooler = "auto") -> tuple[ConnectionTarget, ...]:
+def read_replica_urls(urls: str) -> tuple[ConnectionTarget, ...]:
     """The targets of DATABASE_REPLICA_URLS. Raises `BadDatabaseUrl`."""
-    variable = "DATABASE_REPLICA_URLS"
     # A comma may stand inside a URL as well, before another host.
     targets = [
-        read_database_url(url, variable=variable, pooler=pooler)
+        read_database_url(url, "DATABASE_REPLICA_URLS")
         for url in re.split(r"[\s,]+(?=[a-z][a-z0-9+]*://)", urls.strip(), flags=re.IGNORECASE)
     ]
     if any(target.must_take_writes for target in targets):
         raise BadDatabaseUrl(
-            f"{variable}: each URL names one replica, which takes no writes: write one URL for each host, without "
+            "each URL names one replica, which takes no writes: write one URL for each host, without "
             "target_session_attrs"
         )
     return tuple(targets)
@@ -173,176 +201,139 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-class _UrlReader:
-    """Reads by hand: `urlsplit` cuts a password at '#', and repeats parts of it in its errors."""
+def _parts(rest: str) -> tuple[str, str, str]:
+    end = re.search(r"[/?]", rest)
+    authority, tail = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
+    path, _, query = tail.partition("?")
+    path = path.removeprefix("/")
+    if "@" in tail:
+        raise BadDatabaseUrl("a '/' or '?' in the password must be written %2F or %3F")
+    return authority, path, query
 
-    def __init__(self, variable: str) -> None:
-        self.variable = variable
 
-    def bad(self, why: str) -> BadDatabaseUrl:
-        return BadDatabaseUrl(f"{self.variable}: {why}")
+def _hosts(address: str, keys: dict[str, str]) -> list[tuple[str, int]]:
+    """Each host with its port. libpq's `host` and `port` keys win; one port counts for all hosts."""
+    read = [_address(each) for each in address.split(",")]
+    hosts, ports = [host for host, _ in read], [port for _, port in read]
+    if "host" in keys:
+        hosts = keys.pop("host").split(",")
+        ports = ports if len(ports) == len(hosts) else ports[:1]
+    if "port" in keys:
+        ports = [_whole_number("port", port) for port in keys.pop("port").split(",")]
+    if len(ports) not in (1, len(hosts)):
+        raise BadDatabaseUrl(f"names {len(hosts)} hosts and {len(ports)} ports")
+    if not all(hosts):
+        raise BadDatabaseUrl("names no host" if not any(hosts) else "has an empty name among its hosts")
+    ports = ports * len(hosts) if len(ports) == 1 else ports
+    return [(host, port or DEFAULT_PORT) for host, port in zip(hosts, ports, strict=True)]
 
-    def read(self, url: str, pooler: Pooler) -> ConnectionTarget:
-        # Consoles print the whole command: psql 'postgresql://…'
-        text = url.strip().removeprefix("psql").strip().strip("'\"")
-        scheme, separator, rest = text.partition("://")
-        if not separator or not re.fullmatch(r"postgres(ql)?(\+[a-z0-9_]+)?", scheme.lower()):
-            raise self.bad("must begin with postgresql:// or postgres://")
-        authority, path, query = self._parts(rest)
-        keys = self._keys(query)
-        userinfo, _, address = authority.rpartition("@")
-        user, colon, password = userinfo.partition(":")
-        first, *others = hosts = self._hosts(address, keys)
-        user = keys.pop("user", "") or self._decoded(user, "user") or self._own_name()
-        secret = keys.pop("password", None) or (self._decoded(password, "password") if colon else None)
-        encryption, direct_tls = self._encryption(keys, [host for host, _ in hosts])
-        for prismas in ("connection_limit", "pool_timeout"):  # printed for it beside `pgbouncer`; about its own pool
-            keys.pop(prismas, None)
-        says_pooler = self._choice(keys, "pgbouncer", "false", "true") == "true"  # Supabase prints it for Prisma
-        wanted = self._choice(keys, "target_session_attrs", "any", "read-write", "primary")
-        target = ConnectionTarget(
-            host=first[0],
-            port=first[1],
-            other_hosts=tuple(others),
-            must_take_writes=bool(others) or wanted != "any",
-            user=user,
-            password=secret,
-            database=keys.pop("dbname", "") or self._decoded(path, "database") or user,
-            ssl=encryption,
-            direct_tls=direct_tls,
-            application_name=keys.pop("application_name", "") or APPLICATION_NAME,
-            # libpq: zero means for ever, which here the request's deadline limits anyway.
-            connect_timeout=self._whole_number("connect_timeout", keys.pop("connect_timeout", "")) or None,
-            pooled=says_pooler or any(_is_pooler(*host) for host in hosts) if pooler == "auto" else pooler == "true",
-            variable=self.variable,
+
+def _address(address: str) -> tuple[str, int]:
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^:\[\]]*))(?::(.*))?", address)
+    if found is None:
+        raise BadDatabaseUrl("the host cannot be read")
+    host = _decoded(found[1] or found[2] or "", "host")
+    return host if host.startswith("/") else host.lower(), _whole_number("port", found[3] or "")
+
+
+def _keys(query: str) -> dict[str, str]:
+    keys: dict[str, str] = {}
+    for pair in query.split("&") if query else []:
+        key, equals, value = pair.partition("=")
+        key = _decoded(key, "query")
+        if not re.fullmatch(r"\w+", key):
+            raise BadDatabaseUrl("what follows the '?' must be key=value, joined by '&'")
+        if not equals or key in keys:
+            raise BadDatabaseUrl(f"{'repeats' if key in keys else 'has no value for'} '{key}'")
+        keys[key] = _decoded(value, key)
+    return keys
+
+
+def _decoded(text: str, part: str) -> str:
+    try:
+        decoded = unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise BadDatabaseUrl(f"{part} is not UTF-8 after percent-decoding") from None
+    if "\0" in decoded:
+        raise BadDatabaseUrl(f"{part} contains a NUL character")
+    return decoded
+
+
+def _whole_number(key: str, text: str) -> int:
+    """Zero when absent."""
+    if not text:
+        return 0
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65535:
+        raise BadDatabaseUrl(f"{key} must be a whole number up to 65535")
+    return int(text)
+
+
+def _own_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        raise BadDatabaseUrl("names no user") from None
+
+
+def _choice(keys: dict[str, str], key: str, *allowed: str) -> str:
+    """The value of the key; the first of `allowed` when absent."""
+    value = keys.pop(key, allowed[0])
+    if value not in allowed:
+        raise BadDatabaseUrl(f"{key} must be one of {', '.join(filter(None, allowed))}")
+    return value
+
+
+def _encryption(keys: dict[str, str], hosts: list[str]) -> tuple[Encryption, bool]:
+    synonym = keys.pop("ssl", "")
+    if synonym:
+        keys.setdefault("sslmode", SSL_SYNONYMS.get(synonym.lower(), synonym))
+    mode = _choice(keys, "sslmode", "", *SSL_MODES)
+    root = keys.pop("sslrootcert", "")
+    binding = _choice(keys, "channel_binding", "prefer", "disable", "require")
+    negotiation = _choice(keys, "sslnegotiation", "postgres", "direct")
+    direct_tls = negotiation == "direct"
+    if all(host.startswith("/") for host in hosts):
+        if mode in VERIFIED or direct_tls:
+            raise BadDatabaseUrl("asks for TLS on a Unix socket, which PostgreSQL does not do")
+        return False, False
+    if not mode:
+        # Channel binding, which asyncpg lacks, proves the server's identity; a verified certificate does so, too.
+        sure = root or direct_tls or binding == "require" or any(map(_is_neon, hosts))
+        mode = "require" if sure else "prefer"
+    if (root or direct_tls) and mode not in (*VERIFIED, "no-verify"):
+        raise BadDatabaseUrl(
+            f"{'sslrootcert' if root else 'sslnegotiation=direct'} needs sslmode=require or verify-full"
         )
-        self._refuse(keys)
-        return target
+    match mode:
+        case "disable":
+            return False, direct_tls
+        case "allow" | "prefer":
+            return mode, direct_tls
+    return _context(mode, root), direct_tls
 
-    def _parts(self, rest: str) -> tuple[str, str, str]:
-        end = re.search(r"[/?]", rest)
-        authority, tail = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
-        path, _, query = tail.partition("?")
-        path = path.removeprefix("/")
-        if "@" in tail:
-            raise self.bad("a '/' or '?' in the password must be written %2F or %3F")
-        return authority, path, query
 
-    def _hosts(self, address: str, keys: dict[str, str]) -> list[tuple[str, int]]:
-        """Each host with its port. libpq's `host` and `port` keys win; one port counts for all hosts."""
-        read = [self._address(each) for each in address.split(",")]
-        hosts, ports = [host for host, _ in read], [port for _, port in read]
-        if "host" in keys:
-            hosts = keys.pop("host").split(",")
-            ports = ports if len(ports) == len(hosts) else ports[:1]
-        if "port" in keys:
-            ports = [self._whole_number("port", port) for port in keys.pop("port").split(",")]
-        if len(ports) not in (1, len(hosts)):
-            raise self.bad(f"names {len(hosts)} hosts and {len(ports)} ports")
-        if not all(hosts):
-            raise self.bad("names no host" if not any(hosts) else "has an empty name among its hosts")
-        ports = ports * len(hosts) if len(ports) == 1 else ports
-        return [(host, port or DEFAULT_PORT) for host, port in zip(hosts, ports, strict=True)]
+def _context(mode: str, root: str) -> ssl.SSLContext:
+    own_authority = root not in ("", "system")
+    try:
+        context = ssl.create_default_context(cafile=root if own_authority else None)
+    except (OSError, ssl.SSLError) as error:
+        raise BadDatabaseUrl(f"sslrootcert cannot be read: {error.strerror or 'no certificate in it'}") from None
+    if mode == "no-verify":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif mode == "verify-ca" and own_authority:
+        # Without the host name only an own authority proves anything: a public one gives certificates to anybody.
+        context.check_hostname = False
+    context.set_alpn_protocols(["postgresql"])
+    return context
 
-    def _address(self, address: str) -> tuple[str, int]:
-        found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^:\[\]]*))(?::(.*))?", address)
-        if found is None:
-            raise self.bad("the host cannot be read")
-        host = self._decoded(found[1] or found[2] or "", "host")
-        return host if host.startswith("/") else host.lower(), self._whole_number("port", found[3] or "")
 
-    def _keys(self, query: str) -> dict[str, str]:
-        keys: dict[str, str] = {}
-        for pair in query.split("&") if query else []:
-            key, equals, value = pair.partition("=")
-            key = self._decoded(key, "query")
-            if not re.fullmatch(r"\w+", key):
-                raise self.bad("what follows the '?' must be key=value, joined by '&'")
-            if not equals or key in keys:
-                raise self.bad(f"{'repeats' if key in keys else 'has no value for'} '{key}'")
-            keys[key] = self._decoded(value, key)
-        return keys
-
-    def _decoded(self, text: str, part: str) -> str:
-        try:
-            decoded = unquote(text, errors="strict")
-        except UnicodeDecodeError:
-            raise self.bad(f"{part} is not UTF-8 after percent-decoding") from None
-        if "\0" in decoded:
-            raise self.bad(f"{part} contains a NUL character")
-        return decoded
-
-    def _whole_number(self, key: str, text: str) -> int:
-        """Zero when absent."""
-        if not text:
-            return 0
-        if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65535:
-            raise self.bad(f"{key} must be a whole number up to 65535")
-        return int(text)
-
-    def _own_name(self) -> str:
-        try:
-            return getpass.getuser()
-        except (KeyError, OSError):
-            raise self.bad("names no user") from None
-
-    def _choice(self, keys: dict[str, str], key: str, *allowed: str) -> str:
-        """The value of the key; the first of `allowed` when absent."""
-        value = keys.pop(key, allowed[0])
-        if value not in allowed:
-            raise self.bad(f"{key} must be one of {', '.join(filter(None, allowed))}")
-        return value
-
-    def _encryption(self, keys: dict[str, str], hosts: list[str]) -> tuple[Encryption, bool]:
-        synonym = keys.pop("ssl", "")
-        if synonym:
-            keys.setdefault("sslmode", SSL_SYNONYMS.get(synonym.lower(), synonym))
-        mode = self._choice(keys, "sslmode", "", *SSL_MODES)
-        root = keys.pop("sslrootcert", "")
-        binding = self._choice(keys, "channel_binding", "prefer", "disable", "require")
-        negotiation = self._choice(keys, "sslnegotiation", "postgres", "direct")
-        direct_tls = negotiation == "direct"
-        if all(host.startswith("/") for host in hosts):
-            if mode in VERIFIED or direct_tls:
-                raise self.bad("asks for TLS on a Unix socket, which PostgreSQL does not do")
-            return False, False
-        if not mode:
-            # Channel binding, which asyncpg lacks, proves the server's identity; a verified certificate does so, too.
-            sure = root or direct_tls or binding == "require" or any(map(_is_neon, hosts))
-            mode = "require" if sure else "prefer"
-        if (root or direct_tls) and mode not in (*VERIFIED, "no-verify"):
-            raise self.bad(f"{'sslrootcert' if root else 'sslnegotiation=direct'} needs sslmode=require or verify-full")
-        context: Encryption
-        match mode:
-            case "disable":
-                context = False
-            case "allow" | "prefer":
-                context = mode
-            case _:
-                context = self._context(mode, root)
-        return context, direct_tls
-
-    def _context(self, mode: str, root: str) -> ssl.SSLContext:
-        own_authority = root not in ("", "system")
-        try:
-            context = ssl.create_default_context(cafile=root if own_authority else None)
-        except (OSError, ssl.SSLError) as error:
-            raise self.bad(f"sslrootcert cannot be read: {error.strerror or 'no certificate in it'}") from None
-        if mode == "no-verify":
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        elif mode == "verify-ca" and own_authority:
-            # Without the host name only an own authority proves anything: a public one gives certificates to anybody.
-            context.check_hostname = False
-        context.set_alpn_protocols(["postgresql"])
-        return context
-
-    def _refuse(self, keys: dict[str, str]) -> None:
-        keys.pop("gssencmode", None)  # nothing to turn off: asyncpg encrypts by TLS only
-        if "options" in keys:
-            raise self.bad(
-                "'options' cannot be used (poolers refuse it; Neon's endpoint is found without it): remove it"
-            )
-        if keys:
-            named = ", ".join(f"'{key}'" for key in sorted(keys))
-            raise self.bad(f"unknown {named}: remove {'it' if len(keys) == 1 else 'them'} from the URL")
+def _refuse(keys: dict[str, str]) -> None:
+    keys.pop("gssencmode", None)  # nothing to turn off: asyncpg encrypts by TLS only
+    if "options" in keys:
+        raise BadDatabaseUrl(
+            "'options' cannot be used (poolers refuse it; Neon's endpoint is found without it): remove it"
+        )
+    if keys:
+        named = ", ".join(f"'{key}'" for key in sorted(keys))
+        raise BadDatabaseUrl(f"unknown {named}: remove {'it' if len(keys) == 1 else 'them'} from the URL")

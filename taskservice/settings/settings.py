@@ -6,8 +6,9 @@ and `.env.example` are made from `SETTINGS`.
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
@@ -16,14 +17,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import fields
 
 from taskservice import rules
-from taskservice.settings.database_url import (
-    BadDatabaseUrl,
-    ConnectionTarget,
-    Pooler,
-    read_database_url,
-    read_direct_url,
-    read_replica_urls,
-)
+from taskservice.settings.database_url import ConnectionTarget, Pooler, read_database_url, read_replica_urls
 from taskservice.settings.shared_secrets import development_secret, may_be_secret, weakness
 from taskservice.settings.sources import read_sources
 from taskservice.settings.values import (
@@ -139,12 +133,14 @@ class Setting(Struct, frozen=True):
 
 SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("DATABASE_URL", None, "PostgreSQL, in any form that Neon, Heroku or Supabase prints. "
-            "Neither this nor `NEON_DB_URL`: an embedded PostgreSQL in the data directory."),
-    Setting("NEON_DB_URL", None, "The same; `DATABASE_URL` wins."),
+            "Neither this nor `NEON_DB_URL`: an embedded PostgreSQL in the data directory.", read_database_url),
+    Setting("NEON_DB_URL", None, "The same; `DATABASE_URL` wins.", partial(read_database_url, variable="NEON_DB_URL")),
     Setting("DATABASE_DIRECT_URL", None, "Where migrations run when the database URL goes through a "
-            "transaction-mode pooler. Derived for Neon hosts."),
+            "transaction-mode pooler. Derived for Neon hosts.",
+            partial(read_database_url, variable="DATABASE_DIRECT_URL")),
     Setting("DATABASE_REPLICA_URLS", None, "Read replicas of the database (physical standbys), one URL for each, by "
-            "space or comma. Reads go there as long as they give what the primary would: `docs/scaling.md`."),
+            "space or comma. Reads go there as long as they give what the primary would: `docs/scaling.md`.",
+            read_replica_urls),
     Setting("BETTER_AUTH_SECRET", None, "The shared secret of HS256 tokens, 32 bytes or more."),
     Setting("BETTER_AUTH_SECRETS", None, "Secrets in rotation, as Better Auth writes them: every one verifies, the "
             "first one signs.", rotating_secrets, "`2:new,1:old`"),
@@ -203,6 +199,8 @@ def load_settings(environ: Mapping[str, str] | None = None, directory: Path | No
     problems: list[str] = []
     by_key = {setting.key: setting.variable for setting in SETTINGS if setting.key}
     texts = read_sources(environ, directory, by_key, problems)
+    if "DATABASE_URL" in texts:
+        texts.pop("NEON_DB_URL", None)  # of no effect, so it may have any form
     known = {setting.variable for setting in SETTINGS}
     for name in sorted(texts):
         if name.startswith(PREFIX) and name not in known:
@@ -257,11 +255,11 @@ def _checked(values: dict[str, Any], given: set[str], problems: list[str]) -> Se
             (problems if production else warnings).append(f"{variable}: {weak}")
     if production and given.isdisjoint(KEY_SOURCES):
         problems.append("BETTER_AUTH_SECRET: set it or BETTER_AUTH_URL; production does not generate a key")
-    warnings += _asks_every_server(values)
-    database = _database(values, problems)
-    replicas = _replicas(values, given, problems)
-    if production and given.isdisjoint({"DATABASE_URL", "NEON_DB_URL"}):
-        problems.append("DATABASE_URL: set it or NEON_DB_URL; production does not run on the embedded database")
+    if values["TASKSERVICE_DATABASE_SHARDED"] and values["TASKSERVICE_FOREIGN_TASK"] == "403":
+        warnings.append(
+            "TASKSERVICE_FOREIGN_TASK: 403 asks every server of a sharded database whose a task is, 404 asks none"
+        )
+    problems += _database_problems(values, given)
     if problems:
         raise SettingsError(problems)
     generated = not keys and not jwks_url
@@ -274,8 +272,11 @@ def _checked(values: dict[str, Any], given: set[str], problems: list[str]) -> Se
     plain["jwt_audience"] = values["TASKSERVICE_JWT_AUDIENCE"] or ()
     return Settings(
         **plain,
-        database=database,
-        database_replicas=replicas,
+        database=_database(values),
+        database_replicas=tuple(
+            target.with_pooler(values["TASKSERVICE_DATABASE_POOLER"])
+            for target in values["DATABASE_REPLICA_URLS"] or ()
+        ),
         secrets=tuple(keys),
         better_auth_url=url,
         jwks_url=jwks_url,
@@ -284,38 +285,23 @@ def _checked(values: dict[str, Any], given: set[str], problems: list[str]) -> Se
     )
 
 
-def _asks_every_server(values: dict[str, Any]) -> list[str]:
-    if values["TASKSERVICE_DATABASE_SHARDED"] and values["TASKSERVICE_FOREIGN_TASK"] == "403":
-        return ["TASKSERVICE_FOREIGN_TASK: 403 asks every server of a sharded database whose a task is, 404 asks none"]
-    return []
-
-
-def _database(values: dict[str, Any], problems: list[str]) -> ConnectionTarget | None:
-    """Where the database is; None where no URL is given, or a bad one."""
-    pooler: Pooler = values["TASKSERVICE_DATABASE_POOLER"] or "auto"
-    target = direct = None
-    try:
-        if values["DATABASE_DIRECT_URL"]:
-            direct = read_direct_url(values["DATABASE_DIRECT_URL"], pooler=pooler)
-    except BadDatabaseUrl as error:
-        problems.append(str(error))
-    variable = "DATABASE_URL" if values["DATABASE_URL"] else "NEON_DB_URL"
-    try:
-        if values[variable]:
-            target = read_database_url(values[variable], variable=variable, pooler=pooler)
-    except BadDatabaseUrl as error:
-        problems.append(str(error))
-    return dataclasses.replace(target, direct_target=direct) if target and direct else target
-
-
-def _replicas(values: dict[str, Any], given: set[str], problems: list[str]) -> tuple[ConnectionTarget, ...]:
-    urls = values["DATABASE_REPLICA_URLS"]
-    if not urls:
-        return ()
+def _database_problems(values: dict[str, Any], given: set[str]) -> Iterator[str]:
+    direct: ConnectionTarget | None = values["DATABASE_DIRECT_URL"]
+    if direct and direct.pooled and values["TASKSERVICE_DATABASE_POOLER"] == "auto":
+        yield "DATABASE_DIRECT_URL: is the address of a pooler; migrations need the database's own, without '-pooler'"
     if given.isdisjoint({"DATABASE_URL", "NEON_DB_URL"}):
-        problems.append("DATABASE_REPLICA_URLS: set DATABASE_URL too, which names their primary")
-    try:
-        return read_replica_urls(urls, pooler=values["TASKSERVICE_DATABASE_POOLER"] or "auto")
-    except BadDatabaseUrl as error:
-        problems.append(str(error))
-    return ()
+        if values["DATABASE_REPLICA_URLS"]:
+            yield "DATABASE_REPLICA_URLS: set DATABASE_URL too, which names their primary"
+        if values["TASKSERVICE_ENV"] == "production":
+            yield "DATABASE_URL: set it or NEON_DB_URL; production does not run on the embedded database"
+
+
+def _database(values: dict[str, Any]) -> ConnectionTarget | None:
+    target: ConnectionTarget | None = values["DATABASE_URL"] or values["NEON_DB_URL"]
+    direct: ConnectionTarget | None = values["DATABASE_DIRECT_URL"]
+    if target is None:
+        return None
+    return dataclasses.replace(
+        target.with_pooler(values["TASKSERVICE_DATABASE_POOLER"]),
+        direct_target=direct and dataclasses.replace(direct, pooled=False),
+    )

@@ -3,14 +3,13 @@
 import ssl
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
 
 from taskservice.database.session import new_engine
-from taskservice.settings import load_settings
-from taskservice.settings.database_url import BadDatabaseUrl, ConnectionTarget, read_database_url, read_direct_url
+from taskservice.settings import SettingsError, load_settings
+from taskservice.settings.database_url import BadDatabaseUrl, ConnectionTarget, Pooler, read_database_url
 from tests.support.postgres import ThrowawayPostgres
 from tests.support.tls import tls_in_front_of
 
@@ -125,11 +124,11 @@ class TestPoolers:
         assert pooled["statement_cache_size"] == 0
 
     def test_the_setting_outranks_the_address(self) -> None:
-        assert not read_database_url(NEON, pooler="false").pooled
-        assert read_database_url(HEROKU, pooler="true").pooled
+        assert not read_database_url(NEON).with_pooler("false").pooled
+        assert read_database_url(HEROKU).with_pooler("true").pooled
 
     def test_behind_an_unknown_pooler_there_is_no_direct_target(self) -> None:
-        assert read_database_url(HEROKU, pooler="true").direct is None
+        assert read_database_url(HEROKU).with_pooler("true").direct is None
 
     def test_a_direct_url_is_used_when_given(self) -> None:
         environ = {"DATABASE_URL": HEROKU, "TASKSERVICE_DATABASE_POOLER": "true", "BETTER_AUTH_SECRET": "x" * 32}
@@ -152,8 +151,9 @@ class TestPoolers:
         assert read_database_url("postgres://u:p@h:6543/d?pgbouncer=true&connection_limit=1&pool_timeout=0").pooled
 
     def test_a_direct_url_that_is_a_pooler_is_refused(self) -> None:
-        with pytest.raises(BadDatabaseUrl, match=r"^DATABASE_DIRECT_URL: .*pooler"):
-            read_direct_url(NEON)
+        environ = {"DATABASE_URL": NEON, "BETTER_AUTH_SECRET": "x" * 32, "DATABASE_DIRECT_URL": NEON}
+        with pytest.raises(SettingsError, match=r"^DATABASE_DIRECT_URL: .*pooler"):
+            load_settings(environ)
 
 
 class TestEncryption:
@@ -243,10 +243,17 @@ class TestRefusals:
             ("postgres://u:a@b?hunter2=x@h/d", "in the password must be written"),
         ],
     )
-    def test_what_cannot_be_honoured_is_refused_by_name_and_without_the_password(self, url: str, says: str) -> None:
-        with pytest.raises(BadDatabaseUrl, match=rf"^NEON_DB_URL: .*{says}") as refusal:
-            read_database_url(url, variable="NEON_DB_URL")
+    def test_what_cannot_be_honoured_is_refused_without_the_password(self, url: str, says: str) -> None:
+        with pytest.raises(BadDatabaseUrl, match=says) as refusal:
+            read_database_url(url)
         assert "hunter2" not in str(refusal.value)
+
+    @pytest.mark.parametrize("variable", ["DATABASE_URL", "NEON_DB_URL", "DATABASE_DIRECT_URL"])
+    def test_the_refusal_names_the_variable(self, variable: str) -> None:
+        environ = {"BETTER_AUTH_SECRET": "a-secret-that-is-long-enough-0123456789", variable: "mysql://u:hunter2@h/d"}
+        with pytest.raises(SettingsError) as refusal:
+            load_settings(environ)
+        assert refusal.value.problems == [f"{variable}: must begin with postgresql:// or postgres://"]
 
     def test_the_password_is_neither_in_the_redacted_form_nor_in_the_representation(self) -> None:
         target = read_database_url(NEON)
@@ -267,8 +274,8 @@ class TestRealConnections:
             await connection.close()
 
     @pytest.mark.parametrize("pooler", ["true", "false"])
-    async def test_sqlalchemy_takes_such_a_connection(self, postgres: ThrowawayPostgres, pooler: Any) -> None:
-        target = read_database_url(postgres.url, pooler=pooler)
+    async def test_sqlalchemy_takes_such_a_connection(self, postgres: ThrowawayPostgres, pooler: Pooler) -> None:
+        target = read_database_url(postgres.url).with_pooler(pooler)
         engine = new_engine(partial(asyncpg.connect, **target.asyncpg_arguments()))
         async with engine.connect() as connection:
             assert (await connection.exec_driver_sql("select 1")).scalar() == 1

@@ -29,8 +29,8 @@ def test_every_way_to_start_says_everything_that_is_wrong(operator: Operator, st
     operator.toml('[litestar]\napp = "taskservice.app:create_app"\n[taskservice]\ntitel = "x"\n')
     outcome = operator.run(*STARTS[start], TASKSERVICE_ENV="production")
     assert [line.partition(": ")[0] for line in outcome.refused()] == [
-        "taskservice cannot start:", "litestar.toml", "TASKSERVICE_RETENTION_DAYS", "BETTER_AUTH_SECRET",
-        "DATABASE_URL",
+        "taskservice cannot start:", "litestar.toml", "DATABASE_URL", "TASKSERVICE_RETENTION_DAYS",
+        "BETTER_AUTH_SECRET",
     ]  # fmt: skip
     assert PASSWORD not in outcome.said
     assert outcome.code == 2

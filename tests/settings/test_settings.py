@@ -126,6 +126,7 @@ def test_toml_may_use_its_own_types(tmp_path: Path) -> None:
 def test_the_first_database_url_wins() -> None:
     assert host(settings(NEON_DB_URL="postgres://neon/n")) == "neon"
     assert host(settings(NEON_DB_URL="postgres://neon/n", DATABASE_URL=DATABASE)) == "db.example"
+    assert host(settings(NEON_DB_URL="postgres://neon/n?options=x", DATABASE_URL=DATABASE)) == "db.example"
 
 
 @pytest.mark.parametrize(
@@ -211,9 +212,9 @@ def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
         NEON_DB_URL="mysql://u@h/d", DATABASE_DIRECT_URL="postgresql://u@h:port/d",
     )  # fmt: skip
     assert [line.partition(": ")[0] for line in lines] == [
-        "litestar.toml", "litestar.toml", "litestar.toml", "TASKSERVICE_DELET", "TASKSERVICE_X", "TASKSERVICE_MIGRATE",
-        "TASKSERVICE_METRICS", "TASKSERVICE_RETENTION_DAYS", "BETTER_AUTH_SECRET",
-        "DATABASE_DIRECT_URL", "NEON_DB_URL",
+        "litestar.toml", "litestar.toml", "litestar.toml", "TASKSERVICE_DELET", "TASKSERVICE_X",
+        "NEON_DB_URL", "DATABASE_DIRECT_URL", "TASKSERVICE_MIGRATE", "TASKSERVICE_METRICS",
+        "TASKSERVICE_RETENTION_DAYS", "BETTER_AUTH_SECRET",
     ]  # fmt: skip
 
 
