@@ -22,7 +22,7 @@ test-partitions: $(READY) ## Run what drives the database once more, on tables t
 	@$(BIN)/python -m pytest $(PARALLEL) --partitions tests/api $(FAULTS) $(ARGS)
 
 check: lint ## Check style, types and what the quick tests cover, after every change
-	@$(BIN)/python -m pytest --quiet $(PARALLEL) -m "not slow and not timing and not browser" $(ARGS)
+	@$(BIN)/python -m pytest --quiet $(PARALLEL) -m "not slow and not timing and not browser and not twin" $(ARGS)
 
 lint: $(READY) ## Check style, types and import contracts
 	$(BIN)/ruff check .

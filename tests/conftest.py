@@ -129,7 +129,10 @@ def someone() -> Callable[[str], str]:
     return lambda name: f"{name}-{next(numbers)}"
 
 
-@pytest.fixture(params=SURFACES)
+TOKEN_SURFACE, PATH_SURFACE = SURFACES
+
+
+@pytest.fixture(params=[TOKEN_SURFACE, pytest.param(PATH_SURFACE, marks=pytest.mark.twin)])
 def surface(request: pytest.FixtureRequest) -> SurfaceName:
     """Both surfaces, one after the other."""
     name: SurfaceName = request.param
