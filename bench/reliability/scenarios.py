@@ -169,12 +169,9 @@ class Crowd(msgspec.Struct, frozen=True):
     p99: float
 
 
-async def crowd(postgres: KillablePostgres, *, clients: int, rounds: int, workers: int = 1) -> Crowd:
+async def crowd(postgres: KillablePostgres, *, clients: int, rounds: int, workers: int = 1, **settings: str) -> Crowd:
     """All stay connected, and ask at the same time."""
-    async with (
-        wired(postgres) as _,
-        running_program("--wc", str(workers), database_url=_socket_url(postgres)) as program,
-    ):
+    async with running_program("--wc", str(workers), database_url=_socket_url(postgres), **settings) as program:
         times: list[float] = []
         errors = 0
         connections = await asyncio.gather(*(program.connect() for _ in range(clients)))
