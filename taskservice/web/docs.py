@@ -10,11 +10,11 @@ from litestar.types import ControllerRouterHandler
 from taskservice.auth.middleware import PUBLIC
 from taskservice.problems import FieldError, NotFound, ValidationFailed
 from taskservice.settings import Settings
-from taskservice.web.assets import Assets, asset_route
+from taskservice.web.assets import asset
 from taskservice.web.home import home_route, offers_demo, token_source
-from taskservice.web.layout import Layout
+from taskservice.web.layout import page
 from taskservice.web.llms import llms_route
-from taskservice.web.problem_pages import problem_routes
+from taskservice.web.problem_pages import every_problem, one_problem
 
 SURFACES: Final = ("token", "path")
 USER: Final = "/{user_id}"
@@ -28,8 +28,6 @@ def docs_router() -> Router:
 
 def docs_routes(settings: Settings) -> list[ControllerRouterHandler]:
     """Every page for people, and the files they load. All of it is public and works with no internet."""
-    assets = Assets()
-    layout = Layout(assets.versions)
     hint = f"No token yet? {token_source(settings)}"
     if offers_demo(settings):
         hint += ' On the same machine, <a href="../">the start page</a> has one ready.'
@@ -40,18 +38,17 @@ def docs_routes(settings: Settings) -> list[ControllerRouterHandler]:
 
     @get("/schema/swagger", media_type=MediaType.HTML, sync_to_thread=False)
     def swagger() -> Response[str]:
-        return layout.page("swagger.html", {"hint": hint}, title="taskservice: Swagger UI", root="../")
+        return page("swagger.html", {"hint": hint}, title="taskservice: Swagger UI", root="../")
 
     @get("/schema/scalar", media_type=MediaType.HTML, sync_to_thread=False)
     def scalar() -> Response[str]:
         # Scalar writes <style> elements of its own, not all of which take a nonce.
-        return layout.page("scalar.html", {"hint": hint}, title="taskservice: Scalar", root="../", inline_styles=True)
+        return page("scalar.html", {"hint": hint}, title="taskservice: Scalar", root="../", inline_styles=True)
 
     pages = Router(
         "/",
         route_handlers=[
-            home_route(settings, layout), llms_route(settings), docs, swagger, scalar, *problem_routes(layout),
-            asset_route(assets),
+            home_route(settings), llms_route(settings), docs, swagger, scalar, every_problem, one_problem, asset,
         ],
         before_request=_without_trailing_slash,
         **PUBLIC,

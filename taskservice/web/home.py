@@ -18,7 +18,7 @@ from taskservice.auth.tokens import issue_token
 from taskservice.settings import Settings
 from taskservice.tasks.samples import sample_tasks
 from taskservice.tasks.schemas import TaskCreate
-from taskservice.web.layout import Layout, fill
+from taskservice.web.layout import fill, page
 
 DEMO_USER: Final = "demo"
 _JSON, _HTML = "application/json", "text/html"
@@ -26,7 +26,7 @@ _FORWARDED: Final = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", 
 _HOST: Final = re.compile(r"(?P<name>[A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?")
 
 
-def home_route(settings: Settings, layout: Layout) -> HTTPRouteHandler:
+def home_route(settings: Settings) -> HTTPRouteHandler:
     addresses = {
         "docs": settings.address("/docs"),
         "scalar": settings.address("/schema/scalar"),
@@ -46,7 +46,7 @@ def home_route(settings: Settings, layout: Layout) -> HTTPRouteHandler:
         values["start"] = _start(settings, token, values["address"])
         kept = "no-store" if token else "no-cache"
         headers = {"Vary": "Accept", "Cache-Control": kept}
-        return layout.page("home.html", values, title="taskservice", root="./", headers=headers)
+        return page("home.html", values, title="taskservice", root="./", headers=headers)
 
     return home
 

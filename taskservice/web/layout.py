@@ -11,11 +11,7 @@ from typing import Final
 
 from litestar import MediaType, Response
 
-SECURITY: Final = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
+from taskservice.web.assets import SECURITY, VERSIONS
 
 _TEMPLATES: Final = files("taskservice.web") / "templates"
 
@@ -25,34 +21,27 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     return Template((_TEMPLATES / template).read_text("utf-8")).substitute(values)
 
 
-class Layout:
-    """Makes whole pages. `versions` are those of the assets, and every template may use them."""
-
-    def __init__(self, versions: Mapping[str, str]) -> None:
-        self._versions = dict(versions)
-
-    def page(
-        self,
-        template: str,
-        values: dict[str, str],
-        *,
-        title: str,
-        root: str,
-        inline_styles: bool = False,
-        headers: Mapping[str, str] | None = None,
-    ) -> Response[str]:
-        """`root` leads from the page to `/`: `./`, `../` and so on."""
-        styles = "'self' 'unsafe-inline'" if inline_styles else "'self'"
-        policy = (
-            f"default-src 'none'; script-src 'self'; style-src {styles}; "
-            "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; "
-            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        )
-        shared = self._versions | {"root": root, "assets": f"{root}schema/assets"}
-        body = fill(template, shared | values)
-        frame = {"title": escape(title), "body": body, "page": template.removesuffix(".html")}
-        return Response(
-            fill("layout.html", shared | frame),
-            media_type=MediaType.HTML,
-            headers=SECURITY | {"Content-Security-Policy": policy, "Cache-Control": "no-cache"} | dict(headers or {}),
-        )
+def page(
+    template: str,
+    values: dict[str, str],
+    *,
+    title: str,
+    root: str,
+    inline_styles: bool = False,
+    headers: Mapping[str, str] | None = None,
+) -> Response[str]:
+    """A whole page. `root` leads from it to `/`: `./`, `../` and so on."""
+    styles = "'self' 'unsafe-inline'" if inline_styles else "'self'"
+    policy = (
+        f"default-src 'none'; script-src 'self'; style-src {styles}; "
+        "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    shared = VERSIONS | {"root": root, "assets": f"{root}schema/assets"}
+    body = fill(template, shared | values)
+    frame = {"title": escape(title), "body": body, "page": template.removesuffix(".html")}
+    return Response(
+        fill("layout.html", shared | frame),
+        media_type=MediaType.HTML,
+        headers=SECURITY | {"Content-Security-Policy": policy, "Cache-Control": "no-cache"} | dict(headers or {}),
+    )
