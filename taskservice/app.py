@@ -36,7 +36,7 @@ from taskservice.settings import Settings, SettingsError, load_settings
 from taskservice.tasks.sharded_store import ShardedTaskStore
 from taskservice.tasks.store import TaskStore
 from taskservice.web.cors import Cors, Origins
-from taskservice.web.docs import docs_routes
+from taskservice.web.docs import pages
 from taskservice.web.health import health_routes
 from taskservice.web.methods import DerivedMethods
 from taskservice.web.paths import PathNames
@@ -113,7 +113,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
 
     metrics = None
     routes: list[ControllerRouterHandler] = [
-        *task_routers(), *health_routes(trouble), *docs_routes(settings),
+        *task_routers(), *health_routes(trouble), pages(),
     ]  # fmt: skip
     if settings.metrics:
         from taskservice.observability.metrics import Metrics, metrics_route  # noqa: PLC0415 (slow to load, and optional)

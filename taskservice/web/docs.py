@@ -5,15 +5,14 @@ from typing import Any, Final
 from litestar import MediaType, Request, Response, Router, get
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.response import Redirect
-from litestar.types import ControllerRouterHandler
 
 from taskservice.auth.middleware import PUBLIC
 from taskservice.problems import FieldError, NotFound, ValidationFailed
 from taskservice.settings import Settings
 from taskservice.web.assets import asset
-from taskservice.web.home import home_route, offers_demo, token_source
+from taskservice.web.home import home, offers_demo, token_source
 from taskservice.web.layout import page
-from taskservice.web.llms import llms_route
+from taskservice.web.llms import llms
 from taskservice.web.problem_pages import every_problem, one_problem
 
 SURFACES: Final = ("token", "path")
@@ -26,35 +25,40 @@ def docs_router() -> Router:
     return Router("/schema", route_handlers=[], include_in_schema=False, **PUBLIC, after_request=_in_our_shape)
 
 
-def docs_routes(settings: Settings) -> list[ControllerRouterHandler]:
+@get("/docs", status_code=307, sync_to_thread=False)
+def docs() -> Redirect:
+    return Redirect("schema/swagger", status_code=307)
+
+
+@get("/schema/swagger", media_type=MediaType.HTML, sync_to_thread=False)
+def swagger(request: Request[Any, Any, Any]) -> Response[str]:
+    return page("swagger.html", _hint(request), title="taskservice: Swagger UI", root="../")
+
+
+@get("/schema/scalar", media_type=MediaType.HTML, sync_to_thread=False)
+def scalar(request: Request[Any, Any, Any]) -> Response[str]:
+    # Scalar writes <style> elements of its own, not all of which take a nonce.
+    return page("scalar.html", _hint(request), title="taskservice: Scalar", root="../", inline_styles=True)
+
+
+def pages() -> Router:
     """Every page for people, and the files they load. All of it is public and works with no internet."""
-    hint = f"No token yet? {token_source(settings)}"
-    if offers_demo(settings):
-        hint += ' On the same machine, <a href="../">the start page</a> has one ready.'
-
-    @get("/docs", status_code=307, sync_to_thread=False)
-    def docs() -> Redirect:
-        return Redirect("schema/swagger", status_code=307)
-
-    @get("/schema/swagger", media_type=MediaType.HTML, sync_to_thread=False)
-    def swagger() -> Response[str]:
-        return page("swagger.html", {"hint": hint}, title="taskservice: Swagger UI", root="../")
-
-    @get("/schema/scalar", media_type=MediaType.HTML, sync_to_thread=False)
-    def scalar() -> Response[str]:
-        # Scalar writes <style> elements of its own, not all of which take a nonce.
-        return page("scalar.html", {"hint": hint}, title="taskservice: Scalar", root="../", inline_styles=True)
-
-    pages = Router(
+    return Router(
         "/",
-        route_handlers=[
-            home_route(settings), llms_route(settings), docs, swagger, scalar, every_problem, one_problem, asset,
-        ],
+        route_handlers=[home, llms, docs, swagger, scalar, every_problem, one_problem, asset],
         before_request=_without_trailing_slash,
         **PUBLIC,
         include_in_schema=False,
-    )  # fmt: skip
-    return [pages]
+    )
+
+
+def _hint(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """Where a reader gets a token, for the template."""
+    settings: Settings = request.app.state.settings
+    hint = f"No token yet? {token_source(settings)}"
+    if offers_demo(settings):
+        hint += ' On the same machine, <a href="../">the start page</a> has one ready.'
+    return {"hint": hint}
 
 
 def _without_trailing_slash(request: Request[Any, Any, Any]) -> Redirect | None:

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import msgspec
 from litestar import Request, Response, get
-from litestar.handlers import HTTPRouteHandler
 
 from taskservice import __version__, program_name
 from taskservice.auth.tokens import issue_token
@@ -26,29 +25,27 @@ _FORWARDED: Final = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", 
 _HOST: Final = re.compile(r"(?P<name>[A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?")
 
 
-def home_route(settings: Settings) -> HTTPRouteHandler:
-    addresses = {
-        "docs": settings.address("/docs"),
-        "scalar": settings.address("/schema/scalar"),
-        "openapi": settings.address("/schema/openapi.json"),
-        "problems": settings.address("/schema/problems"),
-        "llms": settings.address("/llms.txt"),
-        "health": settings.address("/health"),
-    }
-
-    @get("/", sync_to_thread=False)
-    def home(request: Request[Any, Any, Any]) -> Response[Any]:
-        if request.accept.best_match([_JSON, _HTML]) != _HTML:
-            signs = {"service": "taskservice", "version": __version__, **addresses}
-            return Response(signs, headers={"Vary": "Accept"})
-        token = _demo_token(settings, request)
-        values = {"version": __version__, "address": escape(_address(settings, request))}
-        values["start"] = _start(settings, token, values["address"])
-        kept = "no-store" if token else "no-cache"
-        headers = {"Vary": "Accept", "Cache-Control": kept}
-        return page("home.html", values, title="taskservice", root="./", headers=headers)
-
-    return home
+@get("/", sync_to_thread=False)
+def home(request: Request[Any, Any, Any]) -> Response[Any]:
+    settings: Settings = request.app.state.settings
+    if request.accept.best_match([_JSON, _HTML]) != _HTML:
+        signs = {
+            "service": "taskservice",
+            "version": __version__,
+            "docs": settings.address("/docs"),
+            "scalar": settings.address("/schema/scalar"),
+            "openapi": settings.address("/schema/openapi.json"),
+            "problems": settings.address("/schema/problems"),
+            "llms": settings.address("/llms.txt"),
+            "health": settings.address("/health"),
+        }
+        return Response(signs, headers={"Vary": "Accept"})
+    token = _demo_token(settings, request)
+    values = {"version": __version__, "address": escape(_address(settings, request))}
+    values["start"] = _start(settings, token, values["address"])
+    kept = "no-store" if token else "no-cache"
+    headers = {"Vary": "Accept", "Cache-Control": kept}
+    return page("home.html", values, title="taskservice", root="./", headers=headers)
 
 
 def _start(settings: Settings, token: str | None, address: str) -> str:

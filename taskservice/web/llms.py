@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 from litestar import MediaType, Request, Response, get
-from litestar.handlers import HTTPRouteHandler
 
 from taskservice.settings import Settings
 
@@ -41,19 +40,17 @@ Base address: {base}
 """
 
 
-def llms_route(settings: Settings) -> HTTPRouteHandler:
-    @get("/llms.txt", media_type=MediaType.TEXT, sync_to_thread=False)
-    def llms(request: Request[Any, Any, Any]) -> Response[str]:
-        text = _TEXT.format(
-            base=settings.public_url or str(request.base_url).rstrip("/"),
-            operations="\n".join(_operations(request.app.openapi_schema.to_schema())),
-            openapi=settings.address("/schema/openapi.json"),
-            problems=settings.address("/schema/problems"),
-            health=settings.address("/health/ready"),
-        )
-        return Response(text, headers={"Cache-Control": "no-cache"})
-
-    return llms
+@get("/llms.txt", media_type=MediaType.TEXT, sync_to_thread=False)
+def llms(request: Request[Any, Any, Any]) -> Response[str]:
+    settings: Settings = request.app.state.settings
+    text = _TEXT.format(
+        base=settings.public_url or str(request.base_url).rstrip("/"),
+        operations="\n".join(_operations(request.app.openapi_schema.to_schema())),
+        openapi=settings.address("/schema/openapi.json"),
+        problems=settings.address("/schema/problems"),
+        health=settings.address("/health/ready"),
+    )
+    return Response(text, headers={"Cache-Control": "no-cache"})
 
 
 def _operations(document: dict[str, Any]) -> list[str]:

@@ -11,13 +11,13 @@ import pytest
 
 from taskservice.api.openapi import openapi_config
 from taskservice.problems import catalogue
-from taskservice.web.docs import docs_routes
+from taskservice.web.docs import pages
 from tests.web.small_app import client_of, settings_of, small_app
 
 
 def client(**settings: str) -> httpx.AsyncClient:
     chosen = settings_of(**settings)
-    app, _ = small_app(chosen, *docs_routes(chosen), openapi_config=openapi_config(chosen))
+    app, _ = small_app(chosen, pages(), openapi_config=openapi_config(chosen))
     return client_of(app)
 
 
