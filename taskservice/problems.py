@@ -69,13 +69,14 @@ class Problem(Exception):
         self.headers: dict[str, str] = dict(headers or {})
         self.errors = tuple(errors)
 
-    def document(self, *, instance: str, request_id: str, public_url: str | None = None) -> ProblemDocument:
+    def document(self, path: bytes, request_id: str, public_url: str | None = None) -> ProblemDocument:
+        """The body of the answer. `path`: as the client sent it, because an instance is a URI."""
         return ProblemDocument(
             type=f"{public_url or ''}{TYPE_PREFIX}{self.code}",
             title=self.title,
             status=self.status,
             detail=self.detail,
-            instance=instance,
+            instance=f"{public_url or ''}{path[:1000].decode('latin-1')}",
             code=self.code,
             status_code=self.status,
             request_id=request_id,
@@ -90,7 +91,7 @@ class Problem(Exception):
 
 def example_of(kind: type[Problem]) -> ProblemDocument:
     """The document of such a problem, as descriptions show it."""
-    return kind.example().document(instance="/api/tasks", request_id="01976b2e-0b3c-7c4e-9d57-1f2a3b4c5d6e")
+    return kind.example().document(b"/api/tasks", "01976b2e-0b3c-7c4e-9d57-1f2a3b4c5d6e")
 
 
 def catalogue() -> Iterator[type[Problem]]:

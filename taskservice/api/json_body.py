@@ -22,16 +22,13 @@ LARGE: Final = 64 * 1024
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-class _DuplicateName(ValueError):
-    pass
-
-
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         # Which of the two values the client means cannot be known.
         counted = Counter(name for name, _ in pairs)
-        raise _DuplicateName(next(name for name, count in counted.items() if count > 1))
+        name = next(name for name, count in counted.items() if count > 1)
+        raise MalformedBody(f"The name {name[:100]!r} appears twice in one object")
     return found
 
 
@@ -81,8 +78,6 @@ def parse_json(raw: bytes) -> Any:
 
 def malformed(error: ValueError) -> MalformedBody:
     """The problem that describes the error."""
-    if isinstance(error, _DuplicateName):
-        return MalformedBody(f"The name {str(error)[:100]!r} appears twice in one object")
     if isinstance(error, UnicodeDecodeError):
         return MalformedBody("The body is not valid UTF-8")
     return MalformedBody(f"The body is not valid JSON: {error}")

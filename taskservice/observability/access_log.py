@@ -111,8 +111,7 @@ class RequestLog:
 
 
 async def _send_internal_error(scope: HTTPScope, request_id: str, send: Send) -> None:
-    instance = scope["raw_path"][:1000].decode("latin-1")
-    body = msgspec.json.encode(InternalError().document(instance=instance, request_id=request_id))
+    body = msgspec.json.encode(InternalError().document(scope["raw_path"], request_id))
     headers = [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": InternalError.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

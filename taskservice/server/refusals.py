@@ -27,13 +27,10 @@ class Refusals:
         """The bytes of the answer. `sent` are the request's headers, `always` the headers of every answer."""
         headers = dict(sent)
         request_id = request_id_of(headers.get(b"x-request-id"))
-        path = url.partition(b"?")[0][:1000].decode("latin-1")
+        document = problem.document(url.partition(b"?")[0], request_id, self._public_url)
         known = {"request_id": request_id, "client": client, "code": problem.code}
-        log.info("refused a request for %r with %d: %s", path, problem.status, problem.detail, extra=known)
-        instance = f"{self._public_url or ''}{path}"
-        body = msgspec.json.encode(
-            problem.document(instance=instance, request_id=request_id, public_url=self._public_url)
-        )
+        log.info("refused a request for %r with %d: %s", document.instance, problem.status, problem.detail, extra=known)
+        body = msgspec.json.encode(document)
         answered = [
             *always,
             *(self._origins.cors_headers(headers.get(b"origin")) if self._origins else ()),

@@ -54,14 +54,8 @@ def problem_response(request: Request[Any, Any, Any], error: Exception) -> Respo
     problem = as_problem(error)
     state = request.scope["state"]
     state["problem_code"] = problem.code  # for the log
-    # As the client sent it, because an instance is a URI.
-    instance = request.scope["raw_path"][:1000].decode("latin-1")
     settings: Settings = request.app.state.settings
-    document = problem.document(
-        instance=settings.address(instance),
-        request_id=str(state.get("request_id", "unknown")),
-        public_url=settings.public_url,
-    )
+    document = problem.document(request.scope["raw_path"], str(state.get("request_id", "unknown")), settings.public_url)
     return Response(
         msgspec.json.encode(document), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
     )

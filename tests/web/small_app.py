@@ -81,7 +81,7 @@ def as_problem(request: Request[Any, Any, Any], error: Exception) -> Response[An
     if isinstance(error, HTTPException):
         return Response({"status": error.status_code}, status_code=error.status_code, headers=error.headers)
     problem = error if isinstance(error, Problem) else InternalError()
-    document = problem.document(instance=request.url.path, request_id=request.scope["state"]["request_id"])
+    document = problem.document(request.scope["raw_path"], request.scope["state"]["request_id"])
     return Response(document, status_code=problem.status, headers=problem.headers)
 
 

@@ -192,7 +192,7 @@ class TaskController(Controller):
         With `If-None-Match: *` it creates the task under the UUID in the path, which the client has made, perhaps
         offline. The body is that of a POST then. If the task is there already, that is a 412, and nothing happens."""
         if not read_creates(request, if_none_match, if_match):
-            return await self._change(request, task_id, if_match, idempotency_key, change=data)
+            return await change_task(request, task_id, if_match, idempotency_key, change=data)
         request.query()
         key = await read_idempotency_key(request, idempotency_key)
         wanted, create = request.read_task_id(task_id), cast("TaskCreate", data)
@@ -222,7 +222,7 @@ class TaskController(Controller):
         idempotency_key: IdempotencyKeyHeader = None,
     ) -> Answer[Task]:
         """Absent fields stay as they are, `null` clears those that may be empty."""
-        return await self._change(request, task_id, if_match, idempotency_key, change=data)
+        return await change_task(request, task_id, if_match, idempotency_key, change=data)
 
     @patch(
         "/{task_id:str}/complete",
@@ -251,7 +251,7 @@ class TaskController(Controller):
         """Without a body the task is toggled: repeat that with an `Idempotency-Key` only. With a body it is set,
         however often that is repeated."""
         change = data.as_change() if data else None
-        return await self._change(request, task_id, if_match, idempotency_key, toggle=data is None, change=change)
+        return await change_task(request, task_id, if_match, idempotency_key, toggle=data is None, change=change)
 
     @delete(
         "/{task_id:str}",
@@ -284,18 +284,6 @@ class TaskController(Controller):
 
         return await once(request, key, work)
 
-    async def _change(
-        self, request: TaskRequest, task_id: str, if_match: str | None, idempotency_key: str | None, **what: Any
-    ) -> Answer[Task]:
-        request.query()
-        key = await read_idempotency_key(request, idempotency_key)
-        edit = read_edit(request, task_id, if_match, **what)
-
-        async def work(tasks: TaskStore) -> Answer[Task]:
-            return task_answer(request, await apply_edit(request, edit, tasks))
-
-        return await once(request, key, work)
-
 
 def _asks_for_completed(request: TaskRequest) -> bool:
     """Whether what is completed is to go, or everything. Notes what is wrong with the parameters."""
@@ -318,6 +306,20 @@ def _cleared(done: ClearedSome, what: Clearing) -> Answer[Cleared]:
     if what is EVERYTHING:
         return Answer(Cleared(done.deleted, done.deleted_from_trash, done.remaining))
     return Answer(Cleared(done.deleted, remaining=done.remaining or UNSET))
+
+
+async def change_task(
+    request: TaskRequest, task_id: str, if_match: str | None, idempotency_key: str | None, **what: Any
+) -> Answer[Task]:
+    """Do what the `Edit` says to the task in the path, and show the task."""
+    request.query()
+    key = await read_idempotency_key(request, idempotency_key)
+    edit = read_edit(request, task_id, if_match, **what)
+
+    async def work(tasks: TaskStore) -> Answer[Task]:
+        return task_answer(request, await apply_edit(request, edit, tasks))
+
+    return await once(request, key, work)
 
 
 def created_answer(request: TaskRequest, row: Row, collection: str) -> Answer[Task]:

@@ -4,17 +4,14 @@ from typing import Final
 
 from litestar import Controller, get, post
 
-from taskservice.api.controllers.tasks import next_page
+from taskservice.api.controllers.tasks import change_task, next_page
 from taskservice.api.described import OF_TASK, RETRIED, TASK, WRITE, described
-from taskservice.api.edits import apply_edit, read_edit
-from taskservice.api.idempotency import once, read_idempotency_key
 from taskservice.api.parameters import IdempotencyKeyHeader, IfMatch, TaskId
 from taskservice.api.request import TaskRequest, ignores_body
-from taskservice.api.responses import Answer, task_answer
+from taskservice.api.responses import Answer
 from taskservice.problems import BodyTooLarge
 from taskservice.tasks.list_query import TRASH_PARAMETERS, read_trash_query
 from taskservice.tasks.schemas import Task, TrashedTask, trashed_from
-from taskservice.tasks.store import TaskStore
 
 TRASH_IS_OFF: Final = (b"x-trash", b"off: the policy is delete = hard, deleted tasks are gone for good")
 TRASHED: Final = TASK | {"deleted_at": "2026-11-21T08:00:00.000000Z", "purge_at": "2026-12-21T08:00:00.000000Z"}
@@ -63,11 +60,4 @@ class TrashController(Controller):
         idempotency_key: IdempotencyKeyHeader = None,
     ) -> Answer[Task]:
         """Takes a task out of the trash. A body is not looked at."""
-        request.query()
-        key = await read_idempotency_key(request, idempotency_key)
-        edit = read_edit(request, task_id, if_match, from_trash=True)
-
-        async def work(tasks: TaskStore) -> Answer[Task]:
-            return task_answer(request, await apply_edit(request, edit, tasks))
-
-        return await once(request, key, work)
+        return await change_task(request, task_id, if_match, idempotency_key, from_trash=True)
