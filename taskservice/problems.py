@@ -3,7 +3,7 @@
 A class here is the whole definition of a problem; `docs/errors.md` and `/schema/problems/{code}` are made from it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, Self
 
 from msgspec import UNSET, Struct, UnsetType
@@ -94,7 +94,7 @@ def example_of(kind: type[Problem]) -> ProblemDocument:
     return kind.example().document(b"/api/tasks", "01976b2e-0b3c-7c4e-9d57-1f2a3b4c5d6e")
 
 
-def catalogue() -> Iterator[type[Problem]]:
+def catalogue() -> list[type[Problem]]:
     """Every problem there is, by status and code."""
     found: list[type[Problem]] = []
     unseen = Problem.__subclasses__()
@@ -103,7 +103,7 @@ def catalogue() -> Iterator[type[Problem]]:
         unseen.extend(kind.__subclasses__())
         if "code" in kind.__dict__:
             found.append(kind)
-    return iter(sorted(found, key=lambda kind: (kind.status, kind.code)))
+    return sorted(found, key=lambda kind: (kind.status, kind.code))
 
 
 # ---- 400: the request cannot be read

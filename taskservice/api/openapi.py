@@ -1,7 +1,8 @@
 """The API's description (OpenAPI 3.1): what Litestar generates from the handlers, completed by what they say."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from itertools import groupby
 from typing import Any, Final
 
 import msgspec
@@ -70,10 +71,9 @@ _HEADERS_OF: Final[dict[type[Problem], str]] = {
     Unauthenticated: "WWW-Authenticate",
     Unavailable: "Retry-After",
     problems.MethodNotAllowed: "Allow",
+    problems.PreconditionFailed: "ETag",  # not that of a batch, which concerns many tasks
 }
-"""What a problem's answer always carries besides its document."""
-_SOMETIMES_OF: Final[dict[type[Problem], str]] = {problems.PreconditionFailed: "ETag"}
-"""A batch concerns many tasks, so its 412 has no single tag."""
+"""What a problem's answer may carry besides its document."""
 
 # ---- headers of answers
 
@@ -192,6 +192,7 @@ class _Writer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._unused: Kinds = (problems.UnknownUser,) if settings.users == "token" else ()
         self.responses: dict[str, Schema] = {}
         self.headers: dict[str, Schema] = {}
         self.schemas: dict[str, Schema] = {
@@ -237,10 +238,7 @@ class _Writer:
         return {"required": body.required, "content": contents}
 
     def _complete_answer(self, status: int, answer: Schema, details: OperationDetails) -> None:
-        names = details.get("headers", {}).get(status, ())
-        always = [name for name in names if not name.endswith("?")]
-        sometimes = [name.removesuffix("?") for name in names if name.endswith("?")]
-        answer["headers"] = self._carried(always, sometimes)
+        answer["headers"] = self._carried(details.get("headers", {}).get(status, ()))
         if status in {204, 304}:
             answer.pop("content", None)
         elif "files" in details:
@@ -248,15 +246,17 @@ class _Writer:
         elif "example" in details and status < 300:
             answer["content"]["application/json"]["example"] = details["example"]
 
-    def _carried(self, always: Iterable[str], sometimes: Iterable[str] = ()) -> Schema:
+    def _carried(self, names: Iterable[str]) -> Schema:
+        """The headers of an answer. `?` at the end of a name means that it is not always there."""
         found: Schema = {}
-        for name in ("X-Request-ID", *always):
-            self.headers[name] = HEADERS[name] | {"required": True}
-            found[name] = _reference("headers", name)
-        for name in sometimes:
-            optional = f"{name}-sometimes"
-            self.headers[optional] = HEADERS[name]
-            found[name] = _reference("headers", optional)
+        for name in ("X-Request-ID", *names):
+            header = name.removesuffix("?")
+            if header == name:
+                self.headers[header] = HEADERS[header] | {"required": True}
+                found[header] = _reference("headers", header)
+            else:
+                self.headers[f"{header}-sometimes"] = HEADERS[header]
+                found[header] = _reference("headers", f"{header}-sometimes")
         return found
 
     # ---- problems
@@ -269,26 +269,22 @@ class _Writer:
             kinds.add(problems.PathOwnerMismatch)
         if on_path or self._settings.foreign_task == "404":
             kinds.discard(problems.ForeignTask)
-        by_status: dict[int, list[type[Problem]]] = {}
-        for kind in sorted(kinds, key=lambda kind: (kind.status, kind.__name__)):
-            by_status.setdefault(kind.status, []).append(kind)
-        answers = {
-            str(status): self._response("Or".join(kind.__name__ for kind in some), some)
-            for status, some in by_status.items()
-        }
-        return answers | {"default": self._response("AnyOther", COMMON)}
+        answers: Schema = {}
+        ordered = sorted(kinds, key=lambda kind: (kind.status, kind.__name__))
+        for status, some in groupby(ordered, key=lambda kind: kind.status):
+            group = tuple(some)
+            answers[str(status)] = self._response("Or".join(kind.__name__ for kind in group), group)
+        answers["default"] = self._response("AnyOther", COMMON)
+        return answers
 
-    def _response(self, name: str, kinds: Iterable[type[Problem]]) -> Schema:
+    def _response(self, name: str, kinds: Kinds) -> Schema:
         """A reference to the answer that stands for any of these problems."""
         if name not in self.responses:
-            kinds = tuple(kinds)
-            carried = {_HEADERS_OF[kind] for kind in kinds if kind in _HEADERS_OF}
-            always = carried if all(kind in _HEADERS_OF for kind in kinds) else set()
-            sometimes = carried - always | {_SOMETIMES_OF[kind] for kind in kinds if kind in _SOMETIMES_OF}
-            coded = sorted(self._coded(kinds), key=lambda kind: (kind.status, kind.code))
+            # Each family as its members.
+            coded = [kind for kind in catalogue() if issubclass(kind, kinds) and kind not in self._unused]
             self.responses[name] = {
                 "description": "; ".join(f"`{kind.code}`: {kind.remedy}" for kind in coded),
-                "headers": self._carried(sorted(always), sorted(sometimes)),
+                "headers": self._carried(sorted(f"{_HEADERS_OF[kind]}?" for kind in kinds if kind in _HEADERS_OF)),
                 "content": {
                     MEDIA_TYPE: {
                         "schema": _reference("schemas", "ProblemDocument"),
@@ -297,12 +293,6 @@ class _Writer:
                 },
             }
         return _reference("responses", name)
-
-    def _coded(self, kinds: Kinds) -> Iterator[type[Problem]]:
-        """The problems, each family as its members."""
-        for kind in catalogue():
-            if issubclass(kind, kinds) and not (kind is problems.UnknownUser and self._settings.users == "token"):
-                yield kind
 
 
 def _parameter(generated: Schema) -> Schema:
@@ -314,12 +304,11 @@ def _parameter(generated: Schema) -> Schema:
 
 
 def _links(path: str, operations: Iterable[str]) -> Schema:
-    task_id = "$request.path.task_id" if "{task_id}" in path else "$response.body#/id"
-    if "{user_id}" not in path:
-        return {name: {"operationId": name, "parameters": {"task_id": task_id}} for name in operations}
-    names = [name.replace("Task", "UserTask") for name in operations]
-    parameters = {"user_id": "$request.path.user_id", "task_id": task_id}
-    return {name: {"operationId": name, "parameters": parameters} for name in names}
+    parameters = {"task_id": "$request.path.task_id" if "{task_id}" in path else "$response.body#/id"}
+    if "{user_id}" in path:
+        parameters["user_id"] = "$request.path.user_id"
+        operations = [name.replace("Task", "UserTask") for name in operations]
+    return {name: {"operationId": name, "parameters": parameters} for name in operations}
 
 
 def _reference(section: str, name: str) -> Schema:
