@@ -24,7 +24,6 @@ Kinds = tuple[type[Problem], ...]
 
 READ: Final[Kinds] = (problems.TaskNotFound, problems.ForeignTask)
 WRITE: Final[Kinds] = (*READ, problems.PreconditionFailed)
-RETRIED: Final[Kinds] = (problems.IdempotencyKeyReused,)
 
 # ---- examples
 

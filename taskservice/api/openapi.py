@@ -216,13 +216,17 @@ class _Writer:
             written["parameters"] = parameters
         if "body" in details:
             written["requestBody"] = self._request_body(written, details["body"])
+        is_repeatable = any(one["name"] == "Idempotency-Key" for one in parameters)
         # Litestar adds a 400 of its own wherever there are parameters.
         answers = {status: answer for status, answer in written["responses"].items() if status != "400"}
         for status, answer in answers.items():
             self._complete_answer(int(status), answer, details)
+            if is_repeatable:
+                answer["headers"] |= self._carried(["Idempotency-Replayed?"])
         if "leads_to" in details:
             next(iter(answers.values()))["links"] = _links(path, details["leads_to"])
-        written["responses"] = answers | self._problems(described.problems, on_path=on_path, public=public)
+        own = (*described.problems, problems.IdempotencyKeyReused) if is_repeatable else described.problems
+        written["responses"] = answers | self._problems(own, on_path=on_path, public=public)
 
     def _request_body(self, written: Schema, body: Body) -> Schema:
         if body.list_of is not None:

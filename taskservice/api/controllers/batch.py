@@ -6,7 +6,7 @@ from litestar import Controller, post
 from litestar.params import JSONBody
 
 from taskservice import rules
-from taskservice.api.described import ID, OTHER_ID, RETRIED, TASK, WRITE, Body, described
+from taskservice.api.described import ID, OTHER_ID, TASK, WRITE, Body, described
 from taskservice.api.dto import BatchDTO
 from taskservice.api.idempotency import once, read_idempotency_key
 from taskservice.api.parameters import IdempotencyKeyHeader
@@ -32,9 +32,7 @@ class BatchController(Controller):
         before_request=takes_json,
         request_max_body_size=rules.BATCH_BODY_MAX,
         operation_class=described(
-            *RETRIED,
             *WRITE,
-            headers={200: ("Idempotency-Replayed?",)},
             body=Body(
                 {
                     "one": {"operations": [{"op": "create", "data": {"title": "Buy milk"}}]},

@@ -9,7 +9,7 @@ from litestar.params import JSONBody
 from msgspec import UNSET
 
 from taskservice.api.conditional import read_creates, read_if_none_match
-from taskservice.api.described import OF_TASK, READ, RETRIED, TASK, WRITE, Body, described
+from taskservice.api.described import OF_TASK, READ, TASK, WRITE, Body, described
 from taskservice.api.dto import BodyDTO, PutDTO
 from taskservice.api.edits import apply_edit, create_under, missing, read_edit
 from taskservice.api.idempotency import once, read_idempotency_key
@@ -26,8 +26,7 @@ from taskservice.tasks.tags import row_tag
 from taskservice.tasks.validation import Invalid
 
 CHANGED: Final = "The task as it is now."
-TAGGED_ONCE: Final = ("ETag", "Idempotency-Replayed?")
-CREATED_ONCE: Final = (*TAGGED_ONCE, "Location")
+CREATED_HEADERS: Final = ("ETag", "Location")
 CHANGES: Final[dict[str, Any]] = {
     "one field": {"priority": "high"},
     "several": {"title": "Buy oat milk", "status": "in_progress", "due_date": "2026-12-01T17:00:00Z"},
@@ -73,8 +72,7 @@ class TaskController(Controller):
         dto=BodyDTO[TaskCreate],
         before_request=takes_json,
         operation_class=described(
-            *RETRIED,
-            headers={201: CREATED_ONCE},
+            headers={201: CREATED_HEADERS},
             body=Body(
                 {
                     "a title": {"title": "Buy milk"},
@@ -111,9 +109,7 @@ class TaskController(Controller):
         summary="Clear what is completed, or erase everything",
         response_description="How much was deleted.",
         operation_class=described(
-            *RETRIED,
             query=("clear_completed", "confirm"),
-            headers={200: ("Idempotency-Replayed?",)},
             example={"deleted": 12},
         ),
     )
@@ -171,8 +167,7 @@ class TaskController(Controller):
         before_request=takes_json,
         operation_class=described(
             *WRITE,
-            *RETRIED,
-            headers={200: TAGGED_ONCE, 201: CREATED_ONCE},
+            headers={200: ("ETag",), 201: CREATED_HEADERS},
             body=Body(CHANGES),
             example=TASK,
         ),
@@ -209,9 +204,7 @@ class TaskController(Controller):
         response_description=CHANGED,
         dto=BodyDTO[TaskChange],
         before_request=takes_merge_patch,
-        operation_class=described(
-            *WRITE, *RETRIED, headers={200: TAGGED_ONCE}, body=Body(CHANGES, MERGE_PATCH), example=TASK
-        ),
+        operation_class=described(*WRITE, headers={200: ("ETag",)}, body=Body(CHANGES, MERGE_PATCH), example=TASK),
     )
     async def update_task(
         self,
@@ -232,8 +225,7 @@ class TaskController(Controller):
         before_request=may_take_merge_patch,
         operation_class=described(
             *WRITE,
-            *RETRIED,
-            headers={200: TAGGED_ONCE},
+            headers={200: ("ETag",)},
             body=Body(
                 {"complete": {"completed": True}, "take back": {"completed": False}}, MERGE_PATCH, required=False
             ),
@@ -259,9 +251,7 @@ class TaskController(Controller):
         response_description="The task is deleted.",
         operation_class=described(
             *WRITE,
-            *RETRIED,
             query=("permanent",),
-            headers={204: ("Idempotency-Replayed?",)},
             leads_to=("restoreTask", "getTask"),
         ),
     )

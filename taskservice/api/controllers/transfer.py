@@ -5,7 +5,7 @@ from typing import Any, Final, cast
 from litestar import Controller, get, post
 
 from taskservice import rules
-from taskservice.api.described import RETRIED, TASK, Body, described
+from taskservice.api.described import TASK, Body, described
 from taskservice.api.idempotency import once, read_idempotency_key
 from taskservice.api.import_file import read_csv_import, read_json_import
 from taskservice.api.json_body import JSON, check_media_type
@@ -70,9 +70,7 @@ class TransferController(Controller):
         response_description="How many tasks were created, updated and skipped.",
         request_max_body_size=rules.IMPORT_BODY_MAX,
         operation_class=described(
-            *RETRIED,
             query=("existing", "dry_run"),
-            headers={200: ("Idempotency-Replayed?",)},
             body=Body(
                 {"one task": [EXPORTED]}, list_of=TaskImport, texts={CSV: "title,due_date\nBuy milk,2026-12-01\n"}
             ),

@@ -5,11 +5,10 @@ from typing import Final
 from litestar import Controller, get, post
 
 from taskservice.api.controllers.tasks import change_task, next_page
-from taskservice.api.described import OF_TASK, RETRIED, TASK, WRITE, described
+from taskservice.api.described import OF_TASK, TASK, WRITE, described
 from taskservice.api.parameters import IdempotencyKeyHeader, IfMatch, TaskId
 from taskservice.api.request import TaskRequest, ignores_body
 from taskservice.api.responses import Answer
-from taskservice.problems import BodyTooLarge
 from taskservice.tasks.list_query import TRASH_PARAMETERS, read_trash_query
 from taskservice.tasks.schemas import Task, TrashedTask, trashed_from
 
@@ -44,10 +43,8 @@ class TrashController(Controller):
         response_description="The task, as it was.",
         before_request=ignores_body,
         operation_class=described(
-            BodyTooLarge,
             *WRITE,
-            *RETRIED,
-            headers={200: ("ETag", "Idempotency-Replayed?")},
+            headers={200: ("ETag",)},
             example=TASK,
             leads_to=OF_TASK,
         ),
