@@ -116,10 +116,10 @@ def create_app(settings: Settings | None = None) -> Litestar:
         *task_routers(), *health_routes(trouble), pages(),
     ]  # fmt: skip
     if settings.metrics:
-        from taskservice.observability.metrics import Metrics, metrics_route  # noqa: PLC0415 (slow to load, and optional)
+        from taskservice.observability.metrics import Metrics, scrape  # noqa: PLC0415 (slow to load, and optional)
 
         metrics = Metrics(pool, verifier, service.replicated)
-        routes.append(metrics_route(metrics))
+        routes.append(scrape)
     return Application(
         route_handlers=routes,
         middleware=[DefineMiddleware(Authentication, verifier=verifier, users=users)],

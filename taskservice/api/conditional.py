@@ -7,13 +7,10 @@ from litestar.types import Scope
 from msgspec import Struct
 
 from taskservice.api.request import TaskRequest
-from taskservice.tasks.tags import TAG
 from taskservice.tasks.validation import Invalid
 
 _TAG: Final = re.compile(rb'[ \t,]*(W/)?("[\x21\x23-\x7e\x80-\xff]*")[ \t]*(?:,[ \t,]*|$)')
 """One tag, with the empty elements of the list around it, which mean nothing (RFC 9110, 5.6.1)."""
-_ONE: Final = re.compile(TAG.encode())
-"""Nearly all clients send the one tag that they were given."""
 _NONE: Final = "If-None-Match"
 _RULE: Final = 'must be entity tags in double quotes, such as "7-k3f9q2x1", or *'
 
@@ -81,8 +78,6 @@ def _all_values(request: TaskRequest, name: bytes) -> bytes:
 
 
 def _tags(request: TaskRequest, value: bytes, name: str) -> list[tuple[bool, str]]:
-    if _ONE.fullmatch(value):
-        return [(False, value.decode("ascii"))]
     found: list[tuple[bool, str]] = []
     place = 0
     while place < len(value):

@@ -16,7 +16,7 @@ from taskservice.tasks.store import Reads, TaskStore
 class TaskService:
     """The tasks of all users, and the policies under which they are served."""
 
-    def __init__(self, settings: Settings, pool: Pool, tasks: TaskStore, replicas: Replicas | None = None) -> None:
+    def __init__(self, settings: Settings, pool: Pool, tasks: TaskStore, replicas: Replicas | None) -> None:
         self.settings: Final = settings
         self.pool: Final = pool
         self.tasks: Final = tasks

@@ -50,7 +50,7 @@ class Finding(Struct, frozen=True):
     remedy: str = ""
 
 
-async def examine(token: str | None = None) -> list[Finding]:
+async def examine(token: str | None) -> list[Finding]:
     """Look at everything that can be wrong, in the order in which it matters."""
     try:
         settings = load_settings()
@@ -175,17 +175,14 @@ async def _schema(connection: Any) -> Finding:
                 f"the schema {foreign[0]['schema']} holds tables of another program under names of ours: {names}",
                 "give this service a database or a schema of its own: docs/configuration.md says how",
             )
-    if version == HEAD:
+        said = f"the database has no schema yet; this program needs {HEAD}"
+    elif version == HEAD:
         return Finding(True, "migrations", f"up to date ({version})")
-    if version is not None and version > HEAD:
+    elif version > HEAD:
         return Finding(True, "migrations", f"the schema ({version}) is newer than this program, which knows {HEAD}")
-    return Finding(False, "migrations", _behind(version), f"run `{litestar()} database upgrade`, or start the service")
-
-
-def _behind(version: str | None) -> str:
-    if version is None:
-        return f"the database has no schema yet; this program needs {HEAD}"
-    return f"the schema ({version}) is older than this program, which needs {HEAD}"
+    else:
+        said = f"the schema ({version}) is older than this program, which needs {HEAD}"
+    return Finding(False, "migrations", said, f"run `{litestar()} database upgrade`, or start the service")
 
 
 async def _users_table(settings: Settings, connection: Any) -> Finding:

@@ -65,6 +65,6 @@ async def pool_of(settings: Settings) -> AsyncIterator[Pool]:
         await asyncio.to_thread(server.stop)
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
+def counted(number: int, one: str) -> str:
     """`1 task`, `2 tasks`."""
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+    return f"{number:,} {one if number == 1 else f'{one}s'}"

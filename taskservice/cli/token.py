@@ -19,8 +19,6 @@ class Span(click.ParamType[dt.timedelta]):
     name = "span"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dt.timedelta:
-        if isinstance(value, dt.timedelta):
-            return value
         found = re.fullmatch(r"([1-9][0-9]{0,6})([smhd])", str(value))
         if found is None:
             self.fail(f"{value!r} is not a span such as 90s, 15m, 24h or 7d", param, ctx)

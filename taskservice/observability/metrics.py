@@ -11,7 +11,6 @@ from itertools import accumulate
 from typing import Any, Final
 
 from litestar import Request, Response, get
-from litestar.handlers import HTTPRouteHandler
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import (
@@ -167,10 +166,8 @@ def _process_families(workers: list[Figures]) -> Iterator[Metric]:
     yield from families.values()
 
 
-def metrics_route(metrics: Metrics) -> HTTPRouteHandler:
-    @get("/metrics", **PUBLIC, include_in_schema=False, sync_to_thread=False)
-    def scrape(request: Request[Any, Any, Any]) -> Response[bytes]:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(metrics.registry), headers={"Content-Type": content_type, "Cache-Control": "no-store"})
-
-    return scrape
+@get("/metrics", **PUBLIC, include_in_schema=False, sync_to_thread=False)
+def scrape(request: Request[Any, Any, Any]) -> Response[bytes]:
+    metrics: Metrics = request.app.state.metrics
+    encode, content_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(metrics.registry), headers={"Content-Type": content_type, "Cache-Control": "no-store"})

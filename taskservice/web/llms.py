@@ -7,7 +7,6 @@ from litestar import MediaType, Request, Response, get
 from taskservice.settings import Settings
 
 SURFACE: Final = "/api/tasks"
-_METHODS: Final = ("get", "post", "put", "patch", "delete")
 
 _TEXT: Final = """\
 # taskservice
@@ -60,7 +59,6 @@ def _operations(document: dict[str, Any]) -> list[str]:
         for path, item in document["paths"].items()
         if path == SURFACE or path.startswith(f"{SURFACE}/")
         for method, operation in item.items()
-        if method in _METHODS
     ]
 
 

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from taskservice.auth.tokens import TokenVerifier
 from taskservice.database.failures import Failure
 from taskservice.database.pool import Pool
-from taskservice.observability.metrics import Metrics, metrics_route
+from taskservice.observability.metrics import Metrics, scrape
 from taskservice.problems import Problem
 from tests.web.small_app import client_of, settings_of, small_app
 
@@ -35,7 +35,8 @@ class Watched:
         self.pool.serving = True
         self.verifier = TokenVerifier(settings)
         metrics = Metrics(self.pool, self.verifier)
-        app, _ = small_app(settings, metrics_route(metrics), observe=metrics.observe)
+        app, _ = small_app(settings, scrape, observe=metrics.observe)
+        app.state.metrics = metrics
         self.client = client_of(app)
 
     async def scrape(self) -> dict[str, list[tuple[dict[str, str], float]]]:
