@@ -51,7 +51,7 @@ class Pool:
         local_settings: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         """`local_settings`: what each transaction has to set by itself, because its connection does not."""
-        self._connections = Connections(connect, size=size, deadline=deadline, name=name)
+        self.connections: Final = Connections(connect, size=size, deadline=deadline, name=name)
         self._local_settings = local_settings
         self._turns = Turns(AT_ONCE)
         self._margin = margin(deadline)
@@ -63,30 +63,11 @@ class Pool:
         self.on_schema_gone: Callable[[], None] = lambda: None
         self.answered_at = self.failed_at = perf_counter()
         """When a statement succeeded last, and when the database failed last."""
-        self.errors = self._connections.errors
-        """How often the database failed, by kind."""
-
-    @property
-    def in_use(self) -> int:
-        return self._connections.in_use
-
-    @property
-    def idle(self) -> int:
-        return self._connections.idle
-
-    @property
-    def in_outage(self) -> bool:
-        """Whether the last attempt to open a connection failed."""
-        return self._connections.in_outage
-
-    @property
-    def is_connected(self) -> bool:
-        return self._connections.is_connected
 
     @property
     def waiting(self) -> int:
         """How many requests wait for a connection, or for their turn to write."""
-        return self._connections.waiting + self._turns.waiting
+        return self.connections.waiting + self._turns.waiting
 
     async def fetch(
         self, sql: str, args: Sequence[Any], *, repeatable: bool = False, writer: str | None = None
@@ -101,7 +82,7 @@ class Pool:
             while True:
                 attempts -= 1
                 try:
-                    async with self._connections.lent(until) as connection:
+                    async with self.connections.lent(until) as connection:
                         if repeatable or (left(until) >= self._late and not self._local_settings()):
                             rows: list[Record] = await connection.fetch(sql, *args, timeout=left(until))
                             self.answered_at = perf_counter()
@@ -112,12 +93,10 @@ class Pool:
                         async with self._committing(connection, until) as transaction:
                             return await transaction.fetch(sql, args)
                 except Exception as error:
-                    failure = self._failure(error)
-                    if failure is None:
-                        raise
+                    failure = classify(error)
                     again = failure is Failure.TRANSIENT or (repeatable and failure is Failure.DISCONNECTED)
                     if not again or not attempts or perf_counter() >= until:
-                        raise self._unavailable(failure) from error
+                        raise
 
     @contextlib.asynccontextmanager
     async def transaction(self, *, writer: str | None = None) -> AsyncIterator["Transaction"]:
@@ -126,20 +105,14 @@ class Pool:
         Never repeated: whether a COMMIT took effect cannot be known when its answer is lost.
         """
         async with _Unit(self, writer) as until:
+            connection = await self._begin(until)
             try:
-                connection = await self._begin(until)
-                try:
-                    async with self._committing(connection, until) as transaction:
-                        yield transaction
-                except BaseException as error:
-                    self._connections.take_back(connection, error)
-                    raise
-                self._connections.take_back(connection)
-            except Exception as error:
-                failure = self._failure(error)
-                if failure is None:
-                    raise
-                raise self._unavailable(failure) from error
+                async with self._committing(connection, until) as transaction:
+                    yield transaction
+            except BaseException as error:
+                self.connections.take_back(connection, error)
+                raise
+            self.connections.take_back(connection)
 
     @contextlib.asynccontextmanager
     async def _committing(self, connection: Connection, until: float) -> AsyncIterator["Transaction"]:
@@ -167,11 +140,11 @@ class Pool:
         attempts = ATTEMPTS
         while True:
             attempts -= 1
-            connection = await self._connections.lend(until)
+            connection = await self.connections.lend(until)
             try:
                 await connection.execute(self._beginning(), timeout=left(until))
             except BaseException as error:
-                self._connections.take_back(connection, error)
+                self.connections.take_back(connection, error)
                 broken = isinstance(error, Exception) and classify(error) is Failure.DISCONNECTED
                 if not broken or not attempts or perf_counter() >= until:
                     raise
@@ -190,8 +163,8 @@ class Pool:
         """
         self.check_serving()
         seconds = deadline or self.deadline
-        connection = await self._connections.lend(perf_counter() + min(seconds, self.deadline))
-        return LentConnection(connection, self._connections, seconds)
+        connection = await self.connections.lend(perf_counter() + min(seconds, self.deadline))
+        return LentConnection(connection, self.connections, seconds)
 
     def check_serving(self) -> None:
         if not self.serving:
@@ -202,31 +175,32 @@ class Pool:
             # As for a connection: a request that gets a turn at the last moment cannot use it.
             await self._turns.take(writer, left(until) / 2)
         except TimeoutError:
-            self._connections.count("turn_timeout")
+            self.connections.count("turn_timeout")
             raise Overloaded from None
 
     def leave_turn(self, writer: str) -> None:
         self._turns.leave(writer)
 
-    def _failure(self, error: Exception) -> Failure | None:
-        """What the error says about the database; None if it is no failure of the database."""
+    def raise_if_unavailable(self, error: Exception) -> None:
+        """Raises `DatabaseUnavailable` if the error is a failure of the database."""
+        failure = classify(error)
         if isinstance(error, SCHEMA_GONE):
             self.on_schema_gone()
-            return Failure.MISCONFIGURED
-        return classify(error)
-
-    def _unavailable(self, failure: Failure) -> DatabaseUnavailable:
-        self._connections.count(failure.value)
-        self.failed_at = perf_counter()
-        return DatabaseUnavailable()
+            failure = Failure.MISCONFIGURED
+        if failure is not None:
+            self.connections.count(failure.value)
+            self.failed_at = perf_counter()
+            raise DatabaseUnavailable from error
 
     async def close(self) -> None:
         """Idle connections end now, lent ones when they come back."""
-        await self._connections.close()
+        await self.connections.close()
 
 
 class _Unit:
-    """The frame of one unit of work: its deadline, its writer's turn, and the time that the request waits for it."""
+    """The frame of one unit of work: its deadline, its writer's turn, the time that the request waits for it, and what
+    its failure means for the request.
+    """
 
     __slots__ = ("_pool", "_started", "_writer")
 
@@ -250,6 +224,8 @@ class _Unit:
         spent = spent_on_database.get()
         if spent is not None:
             spent.database_seconds += perf_counter() - self._started
+        if isinstance(error, Exception):
+            self._pool.raise_if_unavailable(error)
 
 
 class Transaction:

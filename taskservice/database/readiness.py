@@ -20,15 +20,15 @@ PATIENCE_SECONDS: Final = 2.0
 
 async def answers(pool: Pool, *, sleeps: bool) -> bool:
     """`sleeps`: the provider suspends the database when it is idle, so no query is sent without requests."""
-    if pool.in_outage:
+    if pool.connections.in_outage:
         return False
     if pool.failed_at <= pool.answered_at:
         age = perf_counter() - pool.answered_at
-        is_idle = pool.in_use == 0 and pool.waiting == 0
+        is_idle = pool.connections.in_use == 0 and pool.waiting == 0
         if is_idle and sleeps:
             return True
         # When a server ends, its connections close, which shows without a query.
-        if pool.is_connected and age < (IDLE_PROOF_SECONDS if is_idle else PROOF_SECONDS):
+        if pool.connections.is_connected and age < (IDLE_PROOF_SECONDS if is_idle else PROOF_SECONDS):
             return True
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):

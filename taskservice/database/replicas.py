@@ -45,7 +45,7 @@ class Replica:
     @property
     def may_be_asked(self) -> bool:
         """Whether a request can get its answer there without waiting for a connection to come back."""
-        return self._asked and not self.pool.in_outage and self.pool.in_use < self.pool.size
+        return self._asked and not self.pool.connections.in_outage and self.pool.connections.in_use < self.pool.size
 
     def agreed(self) -> None:
         """Its answer was the primary's."""
@@ -127,7 +127,7 @@ class Replicas:
 
 
 def _requests(replica: Replica) -> int:
-    return replica.pool.in_use
+    return replica.pool.connections.in_use
 
 
 def replicas_of(settings: Settings, server: DatabaseServer) -> Replicas:

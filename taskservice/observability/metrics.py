@@ -119,12 +119,12 @@ class Metrics(Collector):
             ],
             # Known label values start at 0: `rate` does not see the first increment of a new series.
             {
-                "taskservice_database_errors": {**dict.fromkeys(DATABASE_ERRORS, 0), **pool.errors},
+                "taskservice_database_errors": {**dict.fromkeys(DATABASE_ERRORS, 0), **pool.connections.errors},
                 "taskservice_tokens": {"ok": 0, **verifier.outcomes},
                 "taskservice_jwks_fetches": {"ok": 0, "failed": 0, **(keys.fetches if keys else {})},
                 "taskservice_replica_reads": self._reads.outcomes if self._reads else dict.fromkeys(OUTCOMES, 0),
             },
-            {"in_use": pool.in_use, "idle": pool.idle, "waiting": pool.waiting},
+            {"in_use": pool.connections.in_use, "idle": pool.connections.idle, "waiting": pool.waiting},
         )
 
 

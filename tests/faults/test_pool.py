@@ -64,7 +64,7 @@ async def pool(connecting: Connecting) -> AsyncIterator[Pool]:
 
 async def fill(pool: Pool) -> None:
     await asyncio.gather(*(pool.fetch("SELECT pg_sleep(0.05)", ()) for _ in range(4)))
-    assert pool.idle == 4
+    assert pool.connections.idle == 4
 
 
 async def test_connections_that_a_nat_has_dropped_are_found_before_a_write_goes_into_them(
@@ -85,7 +85,7 @@ async def test_whoever_gives_up_waiting_takes_no_connection_along(pool: Pool) ->
         for task in asking[::2]:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
-    assert pool.in_use == 0
+    assert pool.connections.in_use == 0
     assert pool.waiting == 0
     assert (await pool.fetch("SELECT 1", ()))[0][0] == 1
 
@@ -149,7 +149,7 @@ async def test_a_transaction_that_fails_leaves_nothing_behind(
     with pytest.raises(error):
         await fail()
     assert await pool.fetch("SELECT FROM kept", ()) == []
-    assert pool.in_use == 0
+    assert pool.connections.in_use == 0
 
 
 async def test_a_transaction_begins_on_a_connection_that_works(pool: Pool, wire: Wire) -> None:

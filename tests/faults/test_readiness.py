@@ -65,7 +65,7 @@ async def test_an_idle_service_lets_a_database_sleep_and_notices_another_one_tha
 
 async def test_connections_that_the_database_closed_are_no_proof_unless_it_sleeps(pool: Pool, wire: Wire) -> None:
     wire.cut()
-    while pool.is_connected:
+    while pool.connections.is_connected:
         await asyncio.sleep(0.02)
     assert await answers(pool, sleeps=True)
     assert not await answers(pool, sleeps=False)
@@ -73,7 +73,7 @@ async def test_connections_that_the_database_closed_are_no_proof_unless_it_sleep
 
 async def test_a_connection_that_another_probe_is_opening_is_no_proof(pool: Pool, wire: Wire) -> None:
     wire.cut()
-    while pool.is_connected:
+    while pool.connections.is_connected:
         await asyncio.sleep(0.02)
     assert set(await asyncio.gather(answers(pool, sleeps=False), answers(pool, sleeps=False))) == {False}
 

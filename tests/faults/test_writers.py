@@ -78,7 +78,7 @@ async def test_a_writer_that_gives_up_does_not_hold_up_those_behind_it(pool: Poo
     await asyncio.gather(*writers[::2])
     assert time.monotonic() - began < 0.4
     assert pool.waiting == 0
-    assert pool.in_use == 0
+    assert pool.connections.in_use == 0
 
 
 async def test_a_writer_that_waits_for_its_turn_gives_up_while_there_is_time_to_write(pool: Pool) -> None:
@@ -119,9 +119,9 @@ async def test_a_session_of_sqlalchemy_borrows_a_connection_and_gives_it_back(po
     for _ in range(4):
         async with AsyncSession(engine) as session:
             assert (await session.execute(text("SELECT 1"))).scalar() == 1
-            assert pool.in_use == 1
-        assert pool.in_use == 0
-    assert pool.idle == 1
+            assert pool.connections.in_use == 1
+        assert pool.connections.in_use == 0
+    assert pool.connections.idle == 1
 
 
 async def test_a_session_that_fails_within_its_transaction_leaves_nothing_behind(
@@ -136,7 +136,7 @@ async def test_a_session_that_fails_within_its_transaction_leaves_nothing_behind
 
     with pytest.raises(ZeroDivisionError):
         await fail()
-    assert pool.in_use == 0
+    assert pool.connections.in_use == 0
     assert await pool.fetch("SELECT FROM borrowed", ()) == []
 
 
@@ -160,5 +160,5 @@ async def test_a_session_that_is_cancelled_or_takes_too_long_ends_its_connection
         await work(30)
     assert time.monotonic() - began < DEADLINE + 0.5
     await asyncio.sleep(0.1)
-    assert pool.in_use == 0
+    assert pool.connections.in_use == 0
     assert await pool.fetch("SELECT 1", ())

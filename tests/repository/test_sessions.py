@@ -23,9 +23,9 @@ async def user_ids(pool: Pool) -> list[str]:
 async def test_a_unit_of_work_is_committed_at_its_end(pool: Pool, sessions: Sessions) -> None:
     async with sessions.begin() as session:
         await session.execute(sa.insert(users).values(id="alice"))
-        assert (pool.in_use, pool.idle) == (1, 0)
+        assert (pool.connections.in_use, pool.connections.idle) == (1, 0)
         assert await user_ids(pool) == []
-    assert (pool.in_use, pool.idle) == (0, 2)
+    assert (pool.connections.in_use, pool.connections.idle) == (0, 2)
     assert await user_ids(pool) == ["alice"]
 
 
@@ -39,9 +39,9 @@ async def test_a_unit_that_raises_is_rolled_back_and_its_connection_is_lent_agai
 
     with pytest.raises(ZeroDivisionError):
         await work()
-    assert pool.in_use == 0
+    assert pool.connections.in_use == 0
     assert await user_ids(pool) == []
-    assert pool.idle == 1
+    assert pool.connections.idle == 1
 
 
 async def test_a_unit_that_is_cancelled_gives_its_connection_back(pool: Pool, sessions: Sessions) -> None:
@@ -64,7 +64,7 @@ async def test_a_repository_works_again_after_its_session_was_forgotten_for_long
 ) -> None:
     forgotten = sessions()
     assert await TaskRepository(session=forgotten, owner="alice").count() == 0
-    assert pool.in_use == 1
+    assert pool.connections.in_use == 1
     await asyncio.sleep(DEADLINE + 0.5)
     # The connection has ended, with the transaction that was open on it.
     open_transactions = "SELECT count(*) AS found FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
@@ -74,7 +74,7 @@ async def test_a_repository_works_again_after_its_session_was_forgotten_for_long
     await until_none_is_in_use(pool)
     async with sessions.begin() as session:
         assert await TaskRepository(session=session, owner="alice").count() == 0
-    assert pool.in_use == 0
+    assert pool.connections.in_use == 0
 
 
 async def test_sessions_and_statements_share_one_budget_of_connections(pool: Pool, sessions: Sessions) -> None:
@@ -83,14 +83,14 @@ async def test_sessions_and_statements_share_one_budget_of_connections(pool: Poo
             await session.execute(sa.text("SELECT 1"))
         with pytest.raises(Overloaded):
             await pool.fetch("SELECT 1", ())
-    assert pool.in_use == 0
+    assert pool.connections.in_use == 0
 
 
 async def test_a_statement_ends_at_the_deadline(pool: Pool, sessions: Sessions) -> None:
     async with sessions() as session:
         with pytest.raises(sa.exc.DBAPIError, match="statement timeout"):
             await session.execute(sa.text("SELECT pg_sleep(60)"))
-    assert pool.in_use == 0
+    assert pool.connections.in_use == 0
 
 
 async def test_work_that_no_request_waits_for_may_take_longer(pool: Pool) -> None:
@@ -126,5 +126,5 @@ async def test_no_entity_is_written_by_a_flush(sessions: Sessions, change: str) 
 
 async def until_none_is_in_use(pool: Pool) -> None:
     async with asyncio.timeout(5):
-        while pool.in_use:
+        while pool.connections.in_use:
             await asyncio.sleep(0.01)
