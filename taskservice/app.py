@@ -107,7 +107,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
                     await asyncio.to_thread(server.stop)
 
     async def trouble() -> str | None:
-        if bring_up.trouble is not None:
+        if not pool.serving:
             return "The database is not ready yet"
         return None if await answers(pool, sleeps=server.sleeps) else "The database does not answer"
 

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import asyncpg
 
-from taskservice.database.bring_up import SchemaMissing
-from taskservice.database.pool import Pool
+from taskservice.database.failures import Unusable
+from taskservice.database.pool import Pool, Transaction
 from taskservice.problems import NotReady, UnknownUser
 
 FOUND_SECONDS: Final = 10
@@ -32,7 +32,7 @@ Fetch = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
 """Runs one statement with its arguments."""
 
 
-class UsersTableError(SchemaMissing):
+class UsersTableError(Unusable):
     """The users table cannot be used; the message tells the operator why."""
 
 
@@ -110,12 +110,7 @@ class RegisteredUsers:
 
     async def check(self, connection: Any) -> None:
         """Check the table before the first look-up. Raises `UsersTableError` if it cannot be used."""
-
-        async def fetch(sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
-            rows: Sequence[Any] = await connection.fetch(sql, *arguments)
-            return rows
-
-        self._table = await find_users_table(self._name, fetch)
+        self._table = await find_users_table(self._name, Transaction(connection).fetch)
 
     async def _look(self, user_id: str) -> bool:
         if self._table is None:

@@ -10,7 +10,6 @@ from advanced_alchemy.config.asyncio import SQLAlchemyAsyncConfig
 from click import ClickException, Command, Context, Group
 
 from taskservice.cli.operation import counted, pool_of, run_or_give_up, settings_or_give_up
-from taskservice.database.bring_up import SchemaMissing
 from taskservice.database.failures import classify, describe
 from taskservice.database.session import sessions_of
 from taskservice.settings import Settings
@@ -34,7 +33,7 @@ class DatabaseGroup(Group):
 
         try:
             return super().invoke(ctx)
-        except (CommandError, SchemaMissing) as error:
+        except CommandError as error:
             raise ClickException(str(error)) from None
         except Exception as error:
             if classify(error, connecting=True) is None:

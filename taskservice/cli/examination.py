@@ -16,9 +16,9 @@ from taskservice.auth.users import UsersTableError, find_users_table
 from taskservice.cli.operation import counted
 from taskservice.database.bring_up import schema_version
 from taskservice.database.checks import allowed_connections, too_few_connections
-from taskservice.database.failures import Failure, classify, describe
+from taskservice.database.failures import Failure, Unusable, classify, describe
 from taskservice.database.migrations import HEAD
-from taskservice.database.programs import EmbeddedPostgresError
+from taskservice.database.pool import Transaction
 from taskservice.database.server import DatabaseServer, open_connection
 from taskservice.database.tables import Table
 from taskservice.program_name import litestar
@@ -80,7 +80,7 @@ async def examine(token: str | None) -> list[Finding]:
 async def _database(settings: Settings, server: DatabaseServer) -> AsyncIterator[Finding]:
     try:
         connection = await server.connect()
-    except EmbeddedPostgresError as error:
+    except Unusable as error:
         yield Finding(False, "database", str(error))
         return
     except Exception as error:  # noqa: BLE001 (every error is a finding of the report)
@@ -186,11 +186,8 @@ async def _schema(connection: Any) -> Finding:
 
 
 async def _users_table(settings: Settings, connection: Any) -> Finding:
-    async def fetch(sql: str, arguments: Any) -> Any:
-        return await connection.fetch(sql, *arguments)
-
     try:
-        await find_users_table(settings.users_table, fetch)
+        await find_users_table(settings.users_table, Transaction(connection).fetch)
     except UsersTableError as error:
         return Finding(False, "users table", str(error))
     return Finding(True, "users table", f'"{settings.users_table}" is there')

@@ -13,7 +13,7 @@ from advanced_alchemy.config.asyncio import AlembicAsyncConfig, SQLAlchemyAsyncC
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from taskservice.database.checks import ConnectionCheck, tables_in_the_way, wrong_schema
-from taskservice.database.failures import Failure, classify, describe
+from taskservice.database.failures import Failure, Unusable, classify, describe
 from taskservice.database.migrations import DIRECTORY, HEAD, VERSION_TABLE
 from taskservice.database.pool import Pool
 from taskservice.database.reconnect import Connection, reach
@@ -25,10 +25,6 @@ PAUSE: Final = 0.5
 """The service recovers within a second after the database is usable again."""
 
 log: Final = logging.getLogger(__name__)
-
-
-class SchemaMissing(Exception):
-    """The schema is missing, and this process cannot or must not create it."""
 
 
 class BringUp:
@@ -43,20 +39,17 @@ class BringUp:
         migrate: bool,
         check: Callable[[Any], Awaitable[None]] | None = None,
     ) -> None:
-        """`check` gets a connection and raises `SchemaMissing` if something that others have to create is missing."""
+        """`check` gets a connection and raises `Unusable` if something that others have to create is missing."""
         self._server = server
         self._pool = pool
         self._migrations = migrations
         self._migrate = migrate
         self._check = check
-        self._said: str | None = None
-        self._newer: str | None = None
-        self._migrating: tuple[str | None] | None = None
+        self._said: set[str] = set()
+        """What has been logged since the database was usable last: each attempt meets the same, twice a second."""
         self._connection_check = ConnectionCheck()
         self._wanted = asyncio.Event()
         pool.on_schema_gone = self._wanted.set
-        self.trouble: str | None = "starting"
-        """Why requests are not served yet; None once they are."""
         self.done: Final = asyncio.Event()
         """Requests have been served at least once."""
 
@@ -71,7 +64,7 @@ class BringUp:
 
     async def _bring_up(self) -> None:
         while True:
-            connection = await reach(self._server.connect, self._say)
+            connection = await reach(self._server.connect, self._failed)
             try:
                 if await self._server.is_behind_unknown_pooler(connection):
                     continue
@@ -80,9 +73,9 @@ class BringUp:
                     connection, workers=self._server.workers, each=self._pool.size, pooled=self._server.is_pooled
                 )
             except Exception as error:  # noqa: BLE001 (every error is logged, and the attempt repeated)
-                self._say(error)
+                self._failed(error)
             else:
-                self.trouble = self._said = self._migrating = None
+                self._said.clear()
                 self._pool.serving = True
                 return
             finally:
@@ -94,22 +87,17 @@ class BringUp:
             await self._enter_schema(connection, self._server.schema)
         found = await schema_version(connection)
         if found is not None and found > HEAD:
-            if found != self._newer:
-                self._newer = found
-                log.warning(
-                    "the schema (%s) is newer than this program (%s), which serves it nevertheless", found, HEAD
-                )
+            newer = f"the schema ({found}) is newer than this program ({HEAD}), which serves it nevertheless"
+            self._say(logging.WARNING, newer)
         elif found != HEAD:
             if not self._migrate:
-                raise SchemaMissing(
+                raise Unusable(
                     f"the schema is at {found or 'nothing'}, wanted is {HEAD}: run `litestar database upgrade` "
                     "(TASKSERVICE_MIGRATE is false)"
                 )
             if found is None and (clash := await tables_in_the_way(connection)):
-                raise SchemaMissing(clash)
-            if self._migrating != (found,):
-                self._migrating = (found,)
-                log.info("migrating the schema from %s to %s", found or "nothing", HEAD)
+                raise Unusable(clash)
+            self._say(logging.INFO, f"migrating the schema from {found or 'nothing'} to {HEAD}")
             await asyncio.to_thread(upgrade, self._migrations)
         if self._check is not None:
             await self._check(connection)
@@ -118,18 +106,18 @@ class BringUp:
         if self._migrate and not self._server.is_pooled:
             await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{wanted}"')
         if wrong := await wrong_schema(connection, wanted):
-            raise SchemaMissing(wrong)
+            raise Unusable(wrong)
 
-    def _say(self, error: Exception) -> None:
-        """Log each problem once, not twice a second."""
-        said = str(error) if isinstance(error, SchemaMissing) else describe(error)
-        self.trouble = said
+    def _failed(self, error: Exception) -> None:
         self._pool.serving = False
-        if said != self._said:
-            self._said = said
-            wrong = isinstance(error, SchemaMissing) or classify(error, connecting=True) is Failure.MISCONFIGURED
-            level = logging.ERROR if wrong else logging.WARNING
-            log.log(level, "the database is not usable yet, trying again: %s", said)
+        wrong = classify(error, connecting=True) is Failure.MISCONFIGURED
+        level = logging.ERROR if wrong else logging.WARNING
+        self._say(level, f"the database is not usable yet, trying again: {describe(error)}")
+
+    def _say(self, level: int, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            log.log(level, "%s", text)
 
 
 async def schema_version(connection: Connection) -> str | None:
@@ -148,7 +136,7 @@ def migrations_config(server: DatabaseServer) -> SQLAlchemyAsyncConfig:
     def create_engine(_url: str, **_options: Any) -> AsyncEngine:
         direct = server.start().direct
         if direct is None:
-            raise SchemaMissing(
+            raise Unusable(
                 "DATABASE_DIRECT_URL: set it; migrations cannot run through a transaction-mode pooler, and the "
                 "database behind this one is not known"
             )

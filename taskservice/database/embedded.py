@@ -36,7 +36,8 @@ from urllib.parse import quote
 import asyncpg
 
 from taskservice.database.account import Account
-from taskservice.database.programs import EmbeddedPostgresError, binaries_of, last_words
+from taskservice.database.failures import Unusable
+from taskservice.database.programs import binaries_of, last_words
 
 NEW_CLUSTERS_ARE: Final = 18
 SERVICE_ROLE: Final = "taskservice"
@@ -98,7 +99,7 @@ class EmbeddedPostgres:
                     self._shut_down()
                     self._start(account)
         except (OSError, subprocess.SubprocessError) as error:
-            raise EmbeddedPostgresError(f"cannot use {self.home} for the embedded PostgreSQL: {error}") from error
+            raise Unusable(f"cannot use {self.home} for the embedded PostgreSQL: {error}") from error
         return self.url()
 
     def stop(self) -> None:
@@ -166,7 +167,7 @@ class EmbeddedPostgres:
 
     def _create_cluster(self, account: Account) -> None:
         if self.cluster.is_dir() and any(self.cluster.iterdir()):
-            raise EmbeddedPostgresError(
+            raise Unusable(
                 f"{self.cluster} is not empty and holds no PostgreSQL cluster: move it away, and a new one is made"
             )
         maker = account.for_initdb()
@@ -192,7 +193,7 @@ class EmbeddedPostgres:
             if maker.start(command, unfinished, output).wait() != 0:
                 output.seek(0)
                 said = last_words(output.read())
-                raise EmbeddedPostgresError(f"no PostgreSQL cluster can be made in {self.home}: {said}")
+                raise Unusable(f"no PostgreSQL cluster can be made in {self.home}: {said}")
         account.own(unfinished)
         unfinished.rename(self.cluster)
 
@@ -224,7 +225,7 @@ class EmbeddedPostgres:
             self._shut_down()
             log.seek(begins)
             said = last_words(log.read())
-        raise EmbeddedPostgresError(f"the embedded PostgreSQL did not start (more in {self.log_file}): {said}")
+        raise Unusable(f"the embedded PostgreSQL did not start (more in {self.log_file}): {said}")
 
     def _spawn(self, account: Account, log: BinaryIO) -> None:
         binaries = account.programs(binaries_of(int((self.cluster / "PG_VERSION").read_text())))
@@ -275,7 +276,7 @@ class EmbeddedPostgres:
             except OSError:
                 pass
             except asyncpg.PostgresError as error:
-                raise EmbeddedPostgresError(f"the embedded PostgreSQL runs, but cannot be used: {error}") from error
+                raise Unusable(f"the embedded PostgreSQL runs, but cannot be used: {error}") from error
             else:
                 return True
             time.sleep(0.02)
@@ -314,7 +315,7 @@ class EmbeddedPostgres:
                 if not self.is_running():
                     return
                 time.sleep(0.02)
-        raise EmbeddedPostgresError(f"processes of the embedded PostgreSQL in {self.cluster} do not end")
+        raise Unusable(f"processes of the embedded PostgreSQL in {self.cluster} do not end")
 
     def _socket_dir(self) -> Path:
         """The cluster, which is private; if that path is too long for a socket, a private directory in /tmp."""

