@@ -43,12 +43,12 @@ class Phase(Enum):
 class State(ServerState):
     """What the connections of one server share."""
 
-    def __init__(self) -> None:
+    def __init__(self, refusals: Refusals) -> None:
         super().__init__()
+        self.refusals: Final = refusals
         self.now = 0
         """Seconds, counted by the sweep."""
-        self.unsent = Unsent()
-        self.refusals = Refusals()
+        self.unsent: Final = Unsent()
         self.draining = False
         """The server is about to stop: each answer is the last one of its connection, with `Connection: close`."""
 

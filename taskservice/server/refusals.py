@@ -19,9 +19,9 @@ log: Final = logging.getLogger(__name__)
 class Refusals:
     """Writes problem documents like the application's; each is the last answer of its connection."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        self._public_url = settings.public_url if settings else None
-        self._origins = Origins(settings) if settings else None
+    def __init__(self, settings: Settings) -> None:
+        self._public_url = settings.public_url
+        self._origins = Origins(settings)
 
     def answer(self, problem: Problem, url: bytes, sent: Headers, always: Headers, client: str | None) -> bytes:
         """The bytes of the answer. `sent` are the request's headers, `always` the headers of every answer."""
@@ -33,7 +33,7 @@ class Refusals:
         body = msgspec.json.encode(document)
         answered = [
             *always,
-            *(self._origins.cors_headers(headers.get(b"origin")) if self._origins else ()),
+            *self._origins.cors_headers(headers.get(b"origin")),
             (b"content-type", b"application/problem+json"),
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request_id.encode()),

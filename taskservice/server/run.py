@@ -85,7 +85,7 @@ def run(  # noqa: PLR0913 (the options of a command)
             path = os.environ.get("LITESTAR_APP", "taskservice.asgi:app")
             factory = not isinstance(import_from_string(path), Litestar)
             config = uvicorn_config(path, factory=factory, reload=True, reload_dirs=watched, **options)
-            ChangeReload(config, target=Server(config, settings=settings).run, sockets=[listener]).run()
+            ChangeReload(config, target=Server(config, settings).run, sockets=[listener]).run()
             return
         # The objects loaded so far are never garbage, and workers share memory that the collector does not touch.
         gc.collect()
@@ -105,7 +105,7 @@ def run(  # noqa: PLR0913 (the options of a command)
             if metrics is not None:
                 metrics.take_place(place)
             server = Server(
-                uvicorn_config(app, **options), settings=settings, drain_seconds=settings.drain_seconds,
+                uvicorn_config(app, **options), settings, drain_seconds=settings.drain_seconds,
                 every_second=every_second, is_worker=beat is not None,
             )  # fmt: skip
             server.run(sockets=[listener])

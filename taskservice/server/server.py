@@ -56,19 +56,19 @@ class Server(uvicorn.Server):
     the event loop runs.
     """
 
+    server_state: State
+
     def __init__(
         self,
         config: uvicorn.Config,
+        settings: Settings,
         *,
-        settings: Settings | None = None,
         drain_seconds: float = 0,
         every_second: Callable[[], None] | None = None,
         is_worker: bool = False,
     ) -> None:
         super().__init__(config)
-        self._state = State()
-        self._state.refusals = Refusals(settings)
-        self.server_state = self._state
+        self.server_state = State(Refusals(settings))
         self._drain_seconds = drain_seconds
         self._every_second = every_second
         self._parent = os.getppid() if is_worker else None
@@ -76,7 +76,7 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:
-            self._state.now += 1
+            self.server_state.now += 1
             for connection in self._connections():
                 connection.sweep()
             if self._every_second is not None:
@@ -114,7 +114,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.lifespan.state[DRAINING] = True
         await self._go_on_for(self._drain_seconds)
-        self._state.draining = True
+        self.server_state.draining = True
         self._stop_listening()
         for connection in self._connections():
             connection.finish()
@@ -128,11 +128,11 @@ class Server(uvicorn.Server):
         _leave_threads_behind()
 
     def _connections(self) -> list[Protocol]:
-        return [connection for connection in self._state.connections if isinstance(connection, Protocol)]
+        return [connection for connection in self.server_state.connections if isinstance(connection, Protocol)]
 
     async def _go_on_for(self, seconds: float) -> None:
         for tick in range(1, int(seconds * 10) + 1):
-            if self.force_exit or (self._state.draining and not self._state.connections):
+            if self.force_exit or (self.server_state.draining and not self.server_state.connections):
                 return
             await asyncio.sleep(0.1)
             await self.on_tick(tick)
@@ -153,7 +153,7 @@ class Server(uvicorn.Server):
                         self._accepting.append(loop.create_task(accepting))
 
     def _protocol(self) -> asyncio.Protocol:
-        return Protocol(config=self.config, server_state=self._state, app_state=self.lifespan.state)
+        return Protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     def _is_anything_unread(self) -> bool:
         poll = select.poll()

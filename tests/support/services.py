@@ -118,7 +118,7 @@ class Service:
         self.app: Litestar = create_app(settings)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._server = ServerInThread(uvicorn_config(self.app))
+        self._server = ServerInThread(uvicorn_config(self.app), settings)
         self._serving = asyncio.run_coroutine_threadsafe(self._server.serve([self._listener]), stage.loop)
         self._http: dict[int, httpx.AsyncClient] = {}
         stage.at_close(self._end)

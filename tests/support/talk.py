@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from taskservice.server.server import Server, uvicorn_config
+from tests.web.small_app import settings_of
 
 
 class Talk:
@@ -52,7 +53,7 @@ async def serving(app: Any, **changed: Any) -> AsyncIterator[int]:
     config = uvicorn_config(app, port=0)
     for name, value in changed.items():
         setattr(config, name, value)
-    server = Server(config)
+    server = Server(config, settings_of())
     running = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
