@@ -84,14 +84,9 @@ class ConnectionCheck:
         self._begun = mmap.mmap(-1, 1)
         """Shared by the workers, which are forked later: one of them checks for all."""
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether one of the workers checks, or has checked."""
-        return bool(self._begun[0])
-
     async def run(self, connection: Connection, *, workers: int, each: int, pooled: bool) -> None:
-        if self.has_begun:
-            return
+        if self._begun[0]:
+            return  # one of the workers checks, or has checked
         self._begun[0] = 1
         try:
             warning = await too_few_connections(connection, workers=workers, each=each, pooled=pooled)

@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
+from time import perf_counter
 from typing import Final
 
 import asyncpg
@@ -32,7 +33,7 @@ class Replica:
     def __init__(self, target: ConnectionTarget, pool: Pool, server: DatabaseServer) -> None:
         self.address: Final = target.address
         self.pool: Final = pool
-        self._target = target
+        self._pooled = target.pooled
         self._server = server
         self._connection_check = ConnectionCheck(f"the replica {target.address}")
         self.pool.serving = True  # the primary's schema has been checked, and a replica has the same
@@ -89,18 +90,15 @@ class Replica:
         return True
 
     async def _check_connections(self) -> None:
-        if self._connection_check.has_begun:
-            return
         # If it has gone away again, this is repeated once it is back.
-        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            connection = await open_connection(self._target, timeout=PATIENCE_SECONDS)
-            try:
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    await self._connection_check.run(
-                        connection, workers=self._server.workers, each=self.pool.size, pooled=self._target.pooled
-                    )
-            finally:
-                connection.terminate()
+        with contextlib.suppress(Problem, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            async with (
+                asyncio.timeout(PATIENCE_SECONDS),
+                self.pool.connections.lent(perf_counter() + PATIENCE_SECONDS) as connection,
+            ):
+                await self._connection_check.run(
+                    connection, workers=self._server.workers, each=self.pool.size, pooled=self._pooled
+                )
 
 
 class Replicas:

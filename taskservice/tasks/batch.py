@@ -93,18 +93,17 @@ class BatchAnswer(Struct, frozen=True):
 
 
 class BatchOperation(Struct, frozen=True, kw_only=True):
-    """One checked operation: exactly one of the three is set."""
+    """One checked operation: it has either a task to create or an edit, which may erase the task."""
 
     index: int
     op: str
     create: TaskCreate | None = None
     edit: Edit | None = None
-    erase: Edit | None = None
+    erases: bool = False
 
     @property
     def task_id(self) -> uuid.UUID | None:
-        target = self.edit or self.erase
-        return target.id if target else None
+        return self.edit.id if self.edit else None
 
 
 # ---- reading
@@ -194,9 +193,8 @@ def _read_operation(
         to_trash=op == "delete",
         if_match=values.get("if_match"),
     )
-    if op == "delete" and (hard_delete or values.get("permanent")):
-        return BatchOperation(index=index, op=op, erase=edit)
-    return BatchOperation(index=index, op=op, edit=edit)
+    erases = op == "delete" and bool(hard_delete or values.get("permanent"))
+    return BatchOperation(index=index, op=op, edit=edit, erases=erases)
 
 
 # ---- running
@@ -209,15 +207,12 @@ async def run_batch(
     results: dict[int, BatchResult] = {}
     for wave in _waves(operations):
         await _create(tasks, author, [operation for operation in wave if operation.create], results)
-        edited = [operation for operation in wave if operation.edit]
-        erased = [operation for operation in wave if operation.erase]
         answers: list[tuple[BatchOperation, Edited | None]] = []
-        if edited:
-            found = await tasks.edit(author.user_id, [operation.edit for operation in edited if operation.edit])
-            answers += [(operation, found.get(place)) for place, operation in enumerate(edited)]
-        if erased:
-            found = await tasks.erase(author.user_id, [operation.erase for operation in erased if operation.erase])
-            answers += [(operation, found.get(place)) for place, operation in enumerate(erased)]
+        for write, erases in ((tasks.edit, False), (tasks.erase, True)):
+            part = [operation for operation in wave if operation.edit and operation.erases is erases]
+            if part:
+                found = await write(author.user_id, [operation.edit for operation in part if operation.edit])
+                answers += [(operation, found.get(place)) for place, operation in enumerate(part)]
         for operation, answer in sorted(answers, key=lambda pair: pair[0].index):
             if answer is None or not answer.matched:
                 raise await _failure(tasks, author.user_id, operation, answer, reveals_foreign=reveals_foreign)
