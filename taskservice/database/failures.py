@@ -61,10 +61,8 @@ MEANING_OF_CLASS: Final[tuple[tuple[type[BaseException], Failure], ...]] = (
     (Unusable, Failure.MISCONFIGURED),
     (asyncpg.InvalidCachedStatementError, Failure.TRANSIENT),  # a migration changed the table; nothing was run
     (asyncpg.ClientConfigurationError, Failure.MISCONFIGURED),
-    (
-        asyncpg.InternalClientError,
-        Failure.DISCONNECTED,
-    ),  # what asyncpg makes of a connection that dies at the wrong moment
+    # What asyncpg makes of a connection that dies at the wrong moment.
+    (asyncpg.InternalClientError, Failure.DISCONNECTED),
     (asyncpg.InterfaceError, Failure.DISCONNECTED),
     (ssl.SSLCertVerificationError, Failure.MISCONFIGURED),
     (sqlalchemy.exc.TimeoutError, Failure.BUSY),

@@ -16,12 +16,12 @@ _PRIORITY: Final = {"high": 1, "medium": 5, "low": 9}
 _DONE: Final = "\u2713 "
 
 
-def write_todos(tasks: Sequence[Task], _first: bool) -> bytes:
+def write_todos(tasks: Sequence[Task]) -> bytes:
     """A VTODO for each task."""
     return _encoded(line for task in tasks for line in _todo(task))
 
 
-def write_events(tasks: Sequence[Task], _first: bool) -> bytes:
+def write_events(tasks: Sequence[Task]) -> bytes:
     """A VEVENT for each task with a due date. Calendars that people subscribe to show events only."""
     return _encoded(line for task in tasks if task.due_date is not None for line in _event(task, task.due_date))
 

@@ -28,7 +28,7 @@ _DELIMITERS: Final = (",", ";", "\t")
 _BOOLEANS: Final = {"true": True, "false": False}
 
 
-def write_page(tasks: Sequence[Task], _first: bool) -> bytes:
+def write_page(tasks: Sequence[Task]) -> bytes:
     """The rows of some tasks."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)

@@ -25,8 +25,10 @@ class Format(msgspec.Struct, frozen=True):
     media_type: str
     extension: str
     head: bytes
-    page: Callable[[Sequence[Task], bool], bytes]
-    tail: bytes
+    page: Callable[[Sequence[Task]], bytes]
+    tail: bytes = b""
+    between: bytes = b""
+    """What stands between two pages."""
 
 
 async def export(tasks: Reads, owner: str, form: Format) -> AsyncGenerator[bytes, None]:
@@ -34,11 +36,11 @@ async def export(tasks: Reads, owner: str, form: Format) -> AsyncGenerator[bytes
     query = ListQuery(Shape(), {}, PAGE)
     page = await tasks.page(owner, query)
     yield form.head  # after the first page: without a database no part of the file has been sent
-    first = True
+    between = b""
     while True:
         for start in range(0, len(page.rows), PIECE):
-            yield form.page([task_from(owner, row) for row in page.rows[start : start + PIECE]], first)
-            first = False
+            yield between + form.page([task_from(owner, row) for row in page.rows[start : start + PIECE]])
+            between = form.between
             await asyncio.sleep(0)
         if page.next_cursor is None:
             break
@@ -48,14 +50,13 @@ async def export(tasks: Reads, owner: str, form: Format) -> AsyncGenerator[bytes
         yield form.tail
 
 
-def _json_page(tasks: Sequence[Task], first: bool) -> bytes:
-    rows = b",\n".join(_encode(task) for task in tasks)
-    return rows if first else b",\n" + rows
+def _json_page(tasks: Sequence[Task]) -> bytes:
+    return b",\n".join(_encode(task) for task in tasks)
 
 
 FORMATS: Final[dict[str, Format]] = {
-    "json": Format("application/json", "json", b"[", _json_page, b"]\n"),
-    "csv": Format("text/csv; charset=utf-8", "csv", csv_file.HEAD, csv_file.write_page, b""),
+    "json": Format("application/json", "json", b"[", _json_page, b"]\n", between=b",\n"),
+    "csv": Format("text/csv; charset=utf-8", "csv", csv_file.HEAD, csv_file.write_page),
     "ics": Format("text/calendar; charset=utf-8", "ics", calendar.HEAD, calendar.write_todos, calendar.TAIL),
 }
 EVENTS: Final = msgspec.structs.replace(FORMATS["ics"], page=calendar.write_events)

@@ -38,17 +38,17 @@ class ReplicatedReads:
         self.outcomes: Final[dict[str, int]] = dict.fromkeys(OUTCOMES, 0)
 
     async def get_owned(self, owner: str, task_id: UUID) -> Row | None:
-        found = await self._from_replica(owner, lambda tasks: tasks.get_placed(owner, task_id))
-        return found.row if found is not None else await self._primary.get_owned(owner, task_id)
+        return (await self._read(owner, lambda tasks: tasks.get_placed(owner, task_id))).row
 
     async def page(self, owner: str, query: ListQuery) -> Page:
-        found = await self._from_replica(owner, lambda tasks: tasks.page(owner, query))
-        return found if found is not None else await self._primary.page(owner, query)
+        return await self._read(owner, lambda tasks: tasks.page(owner, query))
 
     async def changes(self, owner: str, since: int, *, limit: int, deletions_after: int) -> Changes:
-        def read(tasks: TaskStore) -> Awaitable[Changes]:
-            return tasks.changes(owner, since, limit=limit, deletions_after=deletions_after)
+        return await self._read(
+            owner, lambda tasks: tasks.changes(owner, since, limit=limit, deletions_after=deletions_after)
+        )
 
+    async def _read(self, owner: str, read: Callable[[TaskStore], Awaitable[Found]]) -> Found:
         found = await self._from_replica(owner, read)
         return found if found is not None else await read(self._primary)
 
@@ -60,7 +60,7 @@ class ReplicatedReads:
             return None
         context = copy_context()
         context.run(spent_on_database.set, None)  # it runs while we wait for the tag: that time counts once
-        reading = asyncio.create_task(_read(replica, read), context=context)
+        reading = asyncio.create_task(_ask(replica, read), context=context)
         try:
             tag = await self._tags.of(owner)
             found = await counted(reading)
@@ -78,7 +78,7 @@ class ReplicatedReads:
         return None
 
 
-async def _read(replica: Replica, read: Callable[[TaskStore], Awaitable[Found]]) -> Found | None:
+async def _ask(replica: Replica, read: Callable[[TaskStore], Awaitable[Found]]) -> Found | None:
     try:
         return await read(TaskStore(replica.pool))
     except Exception as error:  # noqa: BLE001 (on any error the primary answers)

@@ -333,7 +333,7 @@ def task(**fields: Any) -> Task:
 
 def as_calendar(one: Task) -> Any:
     form = FORMATS["ics"]
-    [todo] = icalendar.Calendar.from_ical(form.head + form.page([one], True) + form.tail).walk("VTODO")
+    [todo] = icalendar.Calendar.from_ical(form.head + form.page([one]) + form.tail).walk("VTODO")
     return todo
 
 
@@ -351,7 +351,7 @@ def test_any_text_survives_a_calendar(text: str) -> None:
 def test_no_text_spoils_a_calendar_or_a_table(text: str) -> None:
     assert as_calendar(task(description=text))["STATUS"] == "NEEDS-ACTION"
     form = FORMATS["csv"]
-    [_, row] = csv.reader(io.StringIO((form.head + form.page([task(description=text)], True)).decode(), newline=""))
+    [_, row] = csv.reader(io.StringIO((form.head + form.page([task(description=text)])).decode(), newline=""))
     assert row[2] in {text, f"'{text}"}
     assert not row[2].startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
-    assert json.loads(FORMATS["json"].page([task(description=text)], True))["description"] == text
+    assert json.loads(FORMATS["json"].page([task(description=text)]))["description"] == text
