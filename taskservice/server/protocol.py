@@ -15,7 +15,7 @@ from uvicorn.server import ServerState
 
 from taskservice.problems import BadRequest, HeadersTooLarge, Problem, RequestTimeout, UriTooLong
 from taskservice.server.refusals import Refusals
-from taskservice.server.request_head import HEAD_MAX, URL_MAX, problem_of_head, upgrade_body_length
+from taskservice.server.request_head import HEAD_MAX, URL_MAX, check_head, upgrade_body_length
 from taskservice.server.unsent import PIECE_BYTES, Unsent
 
 PIPELINE_MAX: Final = 100
@@ -122,9 +122,7 @@ class Protocol(HttpToolsProtocol):
     def _check_head(self) -> None:
         protocol_at = len(self.parser.get_method()) + len(self.url) + 2
         protocol = self._data[protocol_at : protocol_at + 4]
-        problem = problem_of_head(self.url, self.headers, self.parser.get_http_version(), protocol)
-        if problem is not None:
-            raise problem
+        check_head(self.url, self.headers, self.parser.get_http_version(), protocol)
         if len(self.pipeline) >= PIPELINE_MAX:
             raise BadRequest("Too many requests wait for an earlier answer")
         if self.parser.should_upgrade():

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from taskservice.problems import BadRequest, HeadersTooLarge, Problem, UnknownTransferCoding, UriTooLong
+from taskservice.problems import BadRequest, HeadersTooLarge, UnknownTransferCoding, UriTooLong
 
 URL_MAX: Final = 8 * 1024
 HEAD_MAX: Final = 16 * 1024
@@ -10,8 +10,8 @@ HEAD_MAX: Final = 16 * 1024
 Headers = list[tuple[bytes, bytes]]
 
 
-def problem_of_head(url: bytes, headers: Headers, version: str, protocol: bytes) -> Problem | None:
-    """Why the head refuses the request; None if it is valid. Strips the blanks that the parser leaves after values."""
+def check_head(url: bytes, headers: Headers, version: str, protocol: bytes) -> None:
+    """Raises the problem that is the answer to a bad head. Strips the blanks that the parser leaves after values."""
     size, hosts, coding = len(url), 0, b""
     for index, (name, value) in enumerate(headers):
         size += len(name) + len(value) + 4
@@ -22,16 +22,15 @@ def problem_of_head(url: bytes, headers: Headers, version: str, protocol: bytes)
         if value[-1:] in {b" ", b"\t"}:
             headers[index] = (name, value.rstrip(b" \t"))
     if len(url) > URL_MAX:
-        return UriTooLong()
+        raise UriTooLong
     if size > HEAD_MAX:
-        return HeadersTooLarge()
+        raise HeadersTooLarge
     if version not in {"1.1", "1.0"} or protocol in {b"RTSP", b"ICE/"}:
-        return BadRequest("Only HTTP/1.1 and HTTP/1.0 are understood")
+        raise BadRequest("Only HTTP/1.1 and HTTP/1.0 are understood")
     if hosts > 1 or (not hosts and version == "1.1"):
-        return BadRequest("A request has exactly one Host header")
+        raise BadRequest("A request has exactly one Host header")
     if coding and coding.strip().lower() != b"chunked":
-        return UnknownTransferCoding()
-    return None
+        raise UnknownTransferCoding
 
 
 def upgrade_body_length(headers: Headers) -> int:
