@@ -92,10 +92,6 @@ class Parts(Struct, frozen=True):
     signature: bytes
 
 
-class MalformedTokenError(ValueError):
-    """The token is malformed; the message says why, for `explain` and never for the client."""
-
-
 class TokenVerifier:
     """Verifies bearer tokens against the key sources of the settings.
 
@@ -209,12 +205,12 @@ def key_sources(settings: Settings) -> str:
 
 
 def take_apart(token: bytes) -> Parts:
-    """Split a compact JWS. Raises `MalformedTokenError`."""
+    """Split a compact JWS. Raises `ValueError`, whose message is for `explain` and never for the client."""
     if len(token) > TOKEN_MAX_BYTES:
-        raise MalformedTokenError(f"it is longer than {TOKEN_MAX_BYTES} bytes")
+        raise ValueError(f"it is longer than {TOKEN_MAX_BYTES} bytes")
     segments = token.split(b".")
     if len(segments) != 3:
-        raise MalformedTokenError(f"it has {len(segments)} parts between dots, a signed token has 3")
+        raise ValueError(f"it has {len(segments)} parts between dots, a signed token has 3")
     header, payload, signature = segments
     return Parts(header, token[: len(header) + 1 + len(payload)], _unbase64(payload), _unbase64(signature))
 
@@ -224,13 +220,13 @@ def read_header(segment: bytes) -> Header:
     document = _json_object(_unbase64(segment))
     unsafe = _UNSAFE_HEADERS & document.keys()
     if unsafe:
-        raise MalformedTokenError(f"its header has {', '.join(sorted(unsafe))}, which is not supported")
+        raise ValueError(f"its header has {', '.join(sorted(unsafe))}, which is not supported")
     for name in ("kid", "typ"):
         if name in document and not isinstance(document[name], str):
-            raise MalformedTokenError(f"{name} of its header is not a string")
+            raise ValueError(f"{name} of its header is not a string")
     header = msgspec.convert(document, Header)
     if header.kid is not None and not 1 <= len(header.kid) <= KID_MAX:
-        raise MalformedTokenError(f"the kid of its header is not of 1 to {KID_MAX} characters")
+        raise ValueError(f"the kid of its header is not of 1 to {KID_MAX} characters")
     return header
 
 
@@ -240,7 +236,7 @@ def read_claims(payload: bytes) -> Claims:
         _json_object(payload)
     claims = _claims_decoder.decode(payload)
     if claims.exp > LATEST_EXPIRY:
-        raise MalformedTokenError("its exp is after the year 9999; exp counts seconds, not milliseconds")
+        raise ValueError("its exp is after the year 9999; exp counts seconds, not milliseconds")
     return claims
 
 
@@ -251,7 +247,7 @@ def audiences(claims: Claims) -> tuple[str, ...]:
 
 
 def principal_of(claims: Claims, header: Header) -> Principal:
-    """`sub`, else `user_id`, else Better Auth's cookie cache. Raises `MalformedTokenError` if none is there.
+    """`sub`, else `user_id`, else Better Auth's cookie cache. Raises `ValueError` if none is there.
 
     Never `userId`, `id` or `email` alone: the tokens in e-mail links carry those, under the same secret.
     """
@@ -259,16 +255,16 @@ def principal_of(claims: Claims, header: Header) -> Principal:
     email, name = claims.email, claims.name
     if user_id is UNSET:
         if header.alg != SHARED_SECRET_ALGORITHM:
-            raise MalformedTokenError("it has neither sub nor user_id")
+            raise ValueError("it has neither sub nor user_id")
         for part in (claims.user, claims.session):
             _json_object(bytes(part))
         user = msgspec.json.decode(claims.user, type=CachedUser)
         session = msgspec.json.decode(claims.session, type=CachedSession)
         if user.id != session.user_id:
-            raise MalformedTokenError("its user.id is not its session.userId")
+            raise ValueError("its user.id is not its session.userId")
         user_id, email, name = user.id, user.email, user.name
     if not rules.is_user_id(user_id):
-        raise MalformedTokenError(f"its user id is not of 1 to {rules.USER_ID_MAX} printable characters")
+        raise ValueError(f"its user id is not of 1 to {rules.USER_ID_MAX} printable characters")
     return Principal(user_id, _for_show(email, EMAIL_MAX), _for_show(name, NAME_MAX))
 
 
@@ -321,7 +317,7 @@ def _unbase64(segment: bytes) -> bytes:
     length = len(segment) % 4
     last_digits = _LAST_DIGITS[length]
     if last_digits is not None and segment[-1] not in last_digits:
-        raise MalformedTokenError("a part of it is not canonical base64url")
+        raise ValueError("a part of it is not canonical base64url")
     return binascii.a2b_base64(segment.translate(_FROM_URL_ALPHABET) + _PADDING[length], strict_mode=True)
 
 
@@ -345,19 +341,19 @@ def _json_object(data: bytes) -> dict[str, Any]:
     """Decode strictly: each name once, no NaN. Raises `ValueError`."""
     document = json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
     if not isinstance(document, dict):
-        raise MalformedTokenError("a part of it is not a JSON object")
+        raise ValueError("a part of it is not a JSON object")  # noqa: TRY004 (what is wrong is the token)
     return document
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
     document = dict(pairs)
     if len(document) != len(pairs):
-        raise MalformedTokenError("a name stands in it twice")
+        raise ValueError("a name stands in it twice")
     return document
 
 
 def _no_constant(name: str) -> None:
-    raise MalformedTokenError(f"{name} is not JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _for_show(value: Any, longest: int) -> str | None:
