@@ -28,9 +28,9 @@ class Statement:
 
     def call(self, **values: Any) -> tuple[str, list[Any]]:
         """The SQL and its arguments. Values that it does not take are left out."""
-        return self.sql, self.args(**values)
-
-    def args(self, **values: Any) -> list[Any]:
         if self._fixed:
             values = self._fixed | values
-        return [values[name] for name in self.names]
+        return self.sql, [values[name] for name in self.names]
+
+    def args(self, **values: Any) -> list[Any]:
+        return self.call(**values)[1]
