@@ -109,7 +109,8 @@ class Replicas:
 
     def choose(self) -> Replica | None:
         """The one with the fewest requests; None where none may be asked."""
-        return min((each for each in self._replicas if each.may_be_asked), key=_requests, default=None)
+        candidates = [replica for replica in self._replicas if replica.may_be_asked]
+        return min(candidates, key=lambda replica: replica.pool.connections.in_use, default=None)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -122,10 +123,6 @@ class Replicas:
             await asyncio.gather(*watching, return_exceptions=True)
             for replica in self._replicas:
                 await replica.pool.close()
-
-
-def _requests(replica: Replica) -> int:
-    return replica.pool.connections.in_use
 
 
 def replicas_of(settings: Settings, server: DatabaseServer) -> Replicas:
