@@ -30,7 +30,7 @@ class Records(Struct, frozen=True):
 
 
 class RecordStatement:
-    """A record is a mapping by the names of `columns`; what it does not have is NULL."""
+    """A record is a mapping by the names of `columns`; what it does not have is NULL, and other names are ignored."""
 
     def __init__(self, define: Callable[[Records], ClauseElement], columns: Columns) -> None:
         self.single: Final = Statement(define(_parameters(columns)))

@@ -174,7 +174,7 @@ class TaskStore:
 
     async def erase(self, owner: str, edits: Sequence[Edit]) -> dict[int, Edited]:
         """Remove tasks for good; with `from_trash` also what lies there."""
-        records = [write.erase_record(position, edit) for position, edit in enumerate(edits)]
+        records = [write.edit_record(position, edit) for position, edit in enumerate(edits)]
         return _decided(await self._erase(owner, records))
 
     async def _erase(self, owner: str, records: list[dict[str, Any]]) -> list[Row]:

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 import uuid_utils
 from msgspec import UNSET, Struct
@@ -268,16 +269,9 @@ EDIT: Final = RecordStatement(
 
 
 def edit_record(position: int, edit: Edit) -> dict[str, Any]:
-    """What `EDIT` takes for one task."""
-    record: dict[str, Any] = {
-        "position": position,
-        "id": edit.id,
-        "toggle": edit.toggle,
-        "from_trash": edit.from_trash,
-        "to_trash": edit.to_trash,
-        "if_match": edit.if_match,
-    }
-    change = edit.change
+    """What `EDIT` and `ERASE` take for one task."""
+    record = {"position": position, **msgspec.structs.asdict(edit)}
+    change: TaskChange | None = record.pop("change")
     if change is None:
         return record
     for field in FIELDS:
@@ -326,11 +320,6 @@ ERASE_COLUMNS: Final[Columns] = {
 }  # fmt: skip
 ERASE: Final = RecordStatement(_erase, ERASE_COLUMNS)
 """Rows gone for good, from the list or the trash."""
-
-
-def erase_record(position: int, edit: Edit) -> dict[str, Any]:
-    """What `ERASE` takes for one task."""
-    return {"position": position, "id": edit.id, "from_trash": edit.from_trash, "if_match": edit.if_match}
 
 
 # ---- taking turns
