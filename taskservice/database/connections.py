@@ -7,7 +7,7 @@ state behind, so a connection goes back as it is.
 import asyncio
 import contextlib
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Coroutine
 from contextvars import Context
 from time import perf_counter
@@ -61,7 +61,7 @@ class Connections:
         self._outage: Outage | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
-        self.errors: dict[str, int] = {}
+        self.errors: Counter[str] = Counter()
         """How often the database failed, by kind."""
 
     @property
@@ -226,7 +226,7 @@ class Connections:
                 raise
             if self._outage is not None:
                 raise self._unavailable(self._outage) from None
-            self.count("pool_exhausted")
+            self.errors["pool_exhausted"] += 1
             raise Overloaded from None
 
     # ---- outages
@@ -245,7 +245,7 @@ class Connections:
     def _say(self, outage: Outage, error: Exception) -> None:
         """Log each problem once in an outage, however many requests meet it."""
         outage.failure = classify(error, connecting=True) or Failure.DISCONNECTED
-        self.count(outage.failure.value)
+        self.errors[outage.failure.value] += 1
         said = describe(error)
         if said != outage.said:
             outage.said = said
@@ -253,11 +253,8 @@ class Connections:
             log.log(level, "no connection to %s, trying again: %s", self._name, said)
 
     def _unavailable(self, outage: Outage) -> DatabaseUnavailable:
-        self.count(outage.failure.value)
+        self.errors[outage.failure.value] += 1
         return DatabaseUnavailable()
-
-    def count(self, kind: str) -> None:
-        self.errors[kind] = self.errors.get(kind, 0) + 1
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         # In a context of its own: what it logs and waits for does not belong to the request that began it.

@@ -175,7 +175,7 @@ class Pool:
             # As for a connection: a request that gets a turn at the last moment cannot use it.
             await self._turns.take(writer, left(until) / 2)
         except TimeoutError:
-            self.connections.count("turn_timeout")
+            self.connections.errors["turn_timeout"] += 1
             raise Overloaded from None
 
     def leave_turn(self, writer: str) -> None:
@@ -188,7 +188,7 @@ class Pool:
             self.on_schema_gone()
             failure = Failure.MISCONFIGURED
         if failure is not None:
-            self.connections.count(failure.value)
+            self.connections.errors[failure.value] += 1
             self.failed_at = perf_counter()
             raise DatabaseUnavailable from error
 
