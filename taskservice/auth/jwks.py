@@ -64,7 +64,7 @@ class Waiting(Struct, frozen=True, eq=False):
 
 
 class IssuerKeys:
-    """A `KeySource` over one JWKS URL. `fetches` counts them by `ok` and `failed`."""
+    """The keys behind one JWKS URL. `fetches` counts them by `ok` and `failed`."""
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.url = url
@@ -85,6 +85,7 @@ class IssuerKeys:
         return sorted(f"{algorithm} {kid}" if kid else algorithm for algorithm, kid in self._keys)
 
     def at_hand(self, algorithm: str, kid: str | None) -> Sequence[Key] | None:
+        """The keys that may have signed a token with this header, without waiting. None: `obtain` may know more."""
         if self._as_of is None:
             return None
         age = self._clock() - self._as_of
@@ -96,6 +97,7 @@ class IssuerKeys:
         return self._matching(algorithm, kid)
 
     async def obtain(self, algorithm: str, kid: str | None) -> Sequence[Key]:
+        """The same after asking the issuer; empty if there is no such key. Raises `KeysUnavailable`."""
         if self._failing and self._too_early():
             raise KeysUnavailable
         answer: asyncio.Future[Sequence[Key]] = asyncio.get_running_loop().create_future()

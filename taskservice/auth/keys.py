@@ -2,7 +2,7 @@
 
 import hmac
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from jwt.algorithms import Algorithm, HMACAlgorithm
 from msgspec import Struct
@@ -37,20 +37,11 @@ class Key(Struct, frozen=True):
         return self.algorithm.verify(message, self.material, signature)
 
 
-class KeySource(Protocol):
-    """Where the keys of some algorithms come from."""
-
-    def at_hand(self, algorithm: str, kid: str | None) -> Sequence[Key] | None:
-        """The keys that may have signed a token with this header, without waiting. None: `obtain` may know more."""
-        ...
-
-    async def obtain(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """The same after asking the issuer; empty if there is no such key. Raises `KeysUnavailable`."""
-        ...
-
-
 class SharedSecrets:
-    """The secrets shared with Better Auth. Every one verifies, so that they can be rotated without a gap."""
+    """The secrets shared with Better Auth. Every one verifies, so that they can be rotated without a gap.
+
+    Asked like `IssuerKeys`, though all keys are always at hand.
+    """
 
     def __init__(self, secrets: Sequence[str]) -> None:
         self.keys: Final = tuple(Key(_shared_secret, _shared_secret.prepare_key(secret)) for secret in secrets)

@@ -21,7 +21,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from taskservice import program_name, rules
 from taskservice.auth.jwks import ALGORITHMS, IssuerKeys
-from taskservice.auth.keys import SHARED_SECRET_ALGORITHM, KeySource, SharedSecrets
+from taskservice.auth.keys import SHARED_SECRET_ALGORITHM, SharedSecrets
 from taskservice.principal import Principal
 from taskservice.problems import InvalidToken, Problem, TokenExpired
 from taskservice.settings import Settings, SettingsError
@@ -102,7 +102,7 @@ class TokenVerifier:
         self.outcomes: Counter[str] = Counter()
         self._clock = clock
         self._headers: dict[bytes, Header] = {}
-        self._sources: dict[str, tuple[KeySource, Expected]] = {}
+        self._sources: dict[str, tuple[SharedSecrets | IssuerKeys, Expected]] = {}
         self.issuer_keys: IssuerKeys | None = None
         if settings.secrets:
             expected = expected_of_secret_holder(settings)
