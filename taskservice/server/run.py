@@ -167,10 +167,7 @@ def _unix_socket(path: Path) -> socket.socket:
 
 @contextlib.contextmanager
 def _database(server: DatabaseServer) -> Iterator[None]:
-    """The embedded database runs before the first worker does and until after the last one."""
-    if not server.is_embedded:
-        yield
-        return
+    """The database, if it is the embedded one, runs before the first worker does and until after the last one."""
     try:
         with progress("starting the embedded PostgreSQL"):
             server.start()
