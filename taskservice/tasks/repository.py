@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from taskservice.database.session import queries_of, row_count
 from taskservice.principal import Principal
+from taskservice.tasks.fields import WRITABLE_COLUMNS
 from taskservice.tasks.models import TaskModel, tasks, tombstones
 from taskservice.tasks.reading_repository import ReadingRepository, WriteRefused
 from taskservice.tasks.schemas import TaskChange, TaskImport
@@ -28,7 +29,7 @@ from taskservice.tasks.store import Edited, TaskStore
 from taskservice.tasks.write_statements import Edit
 
 _DUE: Final = frozenset({"due_date", "due_all_day"})
-_CHANGEABLE: Final = frozenset({"title", "description", "status", "priority"}) | _DUE
+_CHANGEABLE: Final = frozenset(column.name for column in WRITABLE_COLUMNS)
 _IDENTITY: Final = frozenset({"id", "user_id"})
 _HISTORY: Final = frozenset({"created_at", "completed_at"})
 
