@@ -139,18 +139,15 @@ def _request_families(counted: list[RouteFigures]) -> Iterator[Metric]:
         "From the request's head to its answer.",
         labels=["method", "route"],
     )
-    buckets: dict[tuple[str, str], list[int]] = {}
-    seconds: dict[tuple[str, str], float] = {}
+    of_any_status: dict[tuple[str, str], RouteFigures] = {}
     for one in counted:
         requests.add_metric([one.method, one.route, str(one.status)], sum(one.buckets))
         key = (one.method, one.route)
-        so_far = buckets.get(key, [0] * len(one.buckets))
-        buckets[key] = [left + right for left, right in zip(so_far, one.buckets, strict=True)]
-        seconds[key] = seconds.get(key, 0.0) + one.seconds
+        of_any_status[key] = of_any_status[key] + one if key in of_any_status else one
     bounds = [*map(str, BUCKETS), "+Inf"]
-    for (method, route), counts in buckets.items():
-        cumulated = list(zip(bounds, accumulate(counts), strict=True))
-        durations.add_metric([method, route], buckets=cumulated, sum_value=seconds[method, route])
+    for one in of_any_status.values():
+        cumulated = list(zip(bounds, accumulate(one.buckets), strict=True))
+        durations.add_metric([one.method, one.route], buckets=cumulated, sum_value=one.seconds)
     yield requests
     yield durations
 

@@ -7,6 +7,8 @@ other half intact. The worker that replaces it takes its figures over, so that n
 
 import mmap
 import struct
+from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 from zlib import crc32
 
@@ -27,13 +29,18 @@ class RouteFigures(msgspec.Struct, array_like=True):
     """How many requests fell into each bucket (up to its bound); the last count is of those beyond the last bound."""
     seconds: float
 
+    def __add__(self, other: "RouteFigures") -> "RouteFigures":
+        """Of the method, route and status of this one."""
+        buckets = [mine + its for mine, its in zip(self.buckets, other.buckets, strict=True)]
+        return RouteFigures(self.method, self.route, self.status, buckets, self.seconds + other.seconds)
+
 
 class Figures(msgspec.Struct):
     """What one worker has counted, and what it holds now."""
 
     pid: int
     requests: list[RouteFigures]
-    counters: dict[str, dict[str, int]]
+    counters: Mapping[str, dict[str, int]]
     """By metric and by the value of its label."""
     gauges: dict[str, int]
 
@@ -87,21 +94,13 @@ class SharedFigures:
 def total(several: list[Figures], *, pid: int = 0, gauges: dict[str, int] | None = None) -> Figures:
     """The sums of counters, and of gauges unless they are given."""
     requests: dict[tuple[str, str, int], RouteFigures] = {}
-    counters: dict[str, dict[str, int]] = {}
-    summed: dict[str, int] = {}
+    counters: dict[str, Counter[str]] = {}
+    summed: Counter[str] = Counter()
     for figures in several:
         for one in figures.requests:
             key = (one.method, one.route, one.status)
-            requests[key] = _added(requests[key], one) if key in requests else one
+            requests[key] = requests[key] + one if key in requests else one
         for name, counts in figures.counters.items():
-            sums = counters.setdefault(name, {})
-            for label, count in counts.items():
-                sums[label] = sums.get(label, 0) + count
-        for name, value in figures.gauges.items():
-            summed[name] = summed.get(name, 0) + value
+            counters.setdefault(name, Counter()).update(counts)
+        summed.update(figures.gauges)
     return Figures(pid, list(requests.values()), counters, summed if gauges is None else gauges)
-
-
-def _added(left: RouteFigures, right: RouteFigures) -> RouteFigures:
-    buckets = [one + other for one, other in zip(left.buckets, right.buckets, strict=True)]
-    return RouteFigures(left.method, left.route, left.status, buckets, left.seconds + right.seconds)
