@@ -55,8 +55,8 @@ def test_bad_settings_are_one_line_each_and_no_traceback(way: list[str], tmp_pat
     assert ended.stderr.splitlines() == [
         "taskservice cannot start:",
         "TASKSERVICE_TITEL: no such setting, did you mean TASKSERVICE_TITLE?",
-        "TASKSERVICE_DELETE: must be one of soft, hard",
         "DATABASE_URL: must begin with postgresql:// or postgres://",
+        "TASKSERVICE_DELETE: must be one of soft, hard",
     ]
     assert "a-secret-word" not in ended.stdout + ended.stderr
 
