@@ -1,6 +1,7 @@
 """The request class of all task routes: it collects what is wrong, so that a client learns all of it at once."""
 
 import uuid
+from functools import partial
 from typing import Any, Final, Literal, cast
 
 from litestar import Request
@@ -108,28 +109,24 @@ AnyRequest = Request[Any, Any, Any]
 """What Litestar says that hooks are given. With `request_class`, it is a `TaskRequest`."""
 
 
-async def takes_json(request: AnyRequest) -> None:
-    """Parses the JSON body of an operation that must have one."""
-    await _parse(request, JSON)
+async def _parse(request: AnyRequest, media_types: frozenset[str]) -> None:
+    raw = await request.body()
+    check_media_type(request.scope, media_types)
+    cast("TaskRequest", request).document = await read_json(raw)
 
 
-async def takes_merge_patch(request: AnyRequest) -> None:
-    """Parses the body of an operation that takes JSON merge patches too."""
-    await _parse(request, MERGE_PATCH)
+takes_json: Final = partial(_parse, media_types=JSON)
+"""Parses the JSON body of an operation that must have one."""
+takes_merge_patch: Final = partial(_parse, media_types=MERGE_PATCH)
+"""Parses the body of an operation that takes JSON merge patches too."""
 
 
 async def may_take_merge_patch(request: AnyRequest) -> None:
     """Parses the body of an operation that works without one, too."""
     if await request.body():
-        await _parse(request, MERGE_PATCH)
+        await takes_merge_patch(request)
 
 
 async def ignores_body(request: AnyRequest) -> None:
     """Reads and discards the body of an operation that takes none, so that the limit on its size applies."""
     await request.body()
-
-
-async def _parse(request: AnyRequest, media_types: frozenset[str]) -> None:
-    raw = await request.body()
-    check_media_type(request.scope, media_types)
-    cast("TaskRequest", request).document = await read_json(raw)

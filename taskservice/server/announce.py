@@ -10,7 +10,7 @@ from typing import Final
 from taskservice import __version__
 from taskservice.auth.tokens import key_sources
 from taskservice.database.server import DatabaseServer
-from taskservice.settings import PREFIX, SETTINGS, Settings
+from taskservice.settings import SETTINGS, Settings
 
 POLICIES: Final = (
     "title", "description_max", "delete", "retention_days", "users", "users_table", "foreign_task", "cors_origins",
@@ -62,9 +62,8 @@ def _replicas(settings: Settings) -> dict[str, str]:
 def _changed_policies(settings: Settings) -> str:
     changed = []
     for setting in SETTINGS:
-        name = setting.variable.removeprefix(PREFIX).lower()
-        if name in POLICIES:
-            value = getattr(settings, name)
+        if setting.key in POLICIES:
+            value = getattr(settings, setting.key)
             if value != (None if setting.default is None else setting.parse(setting.default)):
-                changed.append(f"{name} = {', '.join(value) if isinstance(value, tuple) else value}")
+                changed.append(f"{setting.key} = {', '.join(value) if isinstance(value, tuple) else value}")
     return "; ".join(changed)

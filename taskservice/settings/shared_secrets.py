@@ -27,14 +27,14 @@ def weakness(secret: str) -> str | None:
     """Why this secret is weak; None for a good one."""
     if secret == BETTER_AUTH_DEVELOPMENT_SECRET:
         return "this is Better Auth's public development secret: anybody can sign tokens with it"
-    if len(secret.encode()) < SECRET_MIN_BYTES:
-        return (
-            f"shorter than {SECRET_MIN_BYTES} bytes, so it can be guessed; `openssl rand -base64 32` makes a good one"
-        )
     repeats = any(secret == (secret[:length] * len(secret))[: len(secret)] for length in range(1, SECRET_MIN_VARIETY))
-    if repeats or len(set(secret)) < SECRET_MIN_VARIETY:
-        return "repeats the same few characters, so it can be guessed; `openssl rand -base64 32` makes a good one"
-    return None
+    if len(secret.encode()) < SECRET_MIN_BYTES:
+        why = f"shorter than {SECRET_MIN_BYTES} bytes"
+    elif repeats or len(set(secret)) < SECRET_MIN_VARIETY:
+        why = "repeats the same few characters"
+    else:
+        return None
+    return f"{why}, so it can be guessed; `openssl rand -base64 32` makes a good one"
 
 
 def development_secret(data_dir: Path) -> str:
