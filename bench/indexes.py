@@ -18,7 +18,6 @@ from bench.fill import Filling, create_database
 from bench.postgres import Postgres, running_postgres
 from bench.scaling import PAGE, table, written
 from taskservice.database.pool import Transaction
-from taskservice.database.statements import Statement
 from taskservice.principal import Principal
 from taskservice.tasks.list_query import TOKEN_SURFACE, read_list_query, read_trash_query
 from taskservice.tasks.read_statements import CHANGES, FOREIGN, list_page
@@ -196,24 +195,23 @@ async def copy(postgres: Postgres, name: str, change: str) -> Connection:
 # ---- reads
 
 
-def statement_for(asked: str, size: int) -> tuple[Statement, list[Any]]:
+def statement_for(asked: str, size: int) -> tuple[str, list[Any]]:
     user = f"of{size}-1"
     if asked == FEED:
-        return CHANGES, CHANGES.args(user_id=user, since=size - 50, rows=101, deletions_after=0)
+        return CHANGES.call(user_id=user, since=size - 50, rows=101, deletions_after=0)
     if asked == FOREIGN_TASK:
-        return FOREIGN, FOREIGN.args(user_id=user, id=uuid.uuid4())
+        return FOREIGN.call(user_id=user, id=uuid.uuid4())
     query = read_trash_query(b"", b"") if asked == TRASH else read_list_query(asked.encode(), TOKEN_SURFACE, b"")
-    statement = list_page(query.shape, 101)
-    return statement, statement.args(user_id=user, rows=101, **query.values)
+    return list_page(query.shape, 101).call(user_id=user, rows=101, **query.values)
 
 
 async def cost_of(connection: Connection, asked: str, size: int) -> float:
     """Milliseconds for a page of a hundred, with the plan that PostgreSQL settles for."""
-    statement, args = statement_for(asked, size)
+    sql, args = statement_for(asked, size)
     costs: list[float] = []
     for _ in range(16):
         before = cpu(connection)
-        await connection.fetch(statement.sql, *args)
+        await connection.fetch(sql, *args)
         costs.append((cpu(connection) - before) / 1000)
     return statistics.quantiles(costs[6:], n=4)[0]
 

@@ -31,6 +31,3 @@ class Statement:
         if self._fixed:
             values = self._fixed | values
         return self.sql, [values[name] for name in self.names]
-
-    def args(self, **values: Any) -> list[Any]:
-        return self.call(**values)[1]

@@ -57,8 +57,9 @@ async def even(services: Services) -> Service:
 
 def statement_of(asked: ListQuery) -> list[Any]:
     """The SQL of the owner's page, and its arguments."""
-    statement = list_page(asked.shape, asked.limit + 1)
-    return [statement.sql, *statement.args(user_id=OWNER, rows=asked.limit + 1, **asked.values)]
+    rows = asked.limit + 1
+    sql, args = list_page(asked.shape, rows).call(user_id=OWNER, rows=rows, **asked.values)
+    return [sql, *args]
 
 
 def rows_read(plan: dict[str, Any]) -> int:

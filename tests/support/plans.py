@@ -1,7 +1,7 @@
 """How PostgreSQL would carry out the service's own statements, where it has a reason to choose."""
 
 import re
-from typing import Any, Final
+from typing import Final
 
 from taskservice.tasks.list_query import PATH_SURFACE, read_list_query
 from taskservice.tasks.read_statements import list_page
@@ -23,10 +23,10 @@ ANALYZE tasks;
 async def plans_of_list(service: Service, query: str) -> list[str]:
     """The plans of the owner's list: for these arguments, and for any; a prepared statement may get either."""
     list_query = read_list_query(query.encode(), PATH_SURFACE, b"")
-    statement = list_page(list_query.shape, list_query.limit + 1)
-    args: list[Any] = statement.args(user_id=OWNER, rows=list_query.limit + 1, **list_query.values)
+    rows = list_query.limit + 1
+    sql, args = list_page(list_query.shape, rows).call(user_id=OWNER, rows=rows, **list_query.values)
     return [
-        "\n".join(row[0] for row in await service.rows(f"EXPLAIN {options} {statement.sql}", *args))
+        "\n".join(row[0] for row in await service.rows(f"EXPLAIN {options} {sql}", *args))
         for options in ("", "(GENERIC_PLAN)")
     ]
 
