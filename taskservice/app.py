@@ -141,7 +141,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         logging_config=None,
         debug=False,
         outer_middleware=[
-            partial(RequestLog, log=log, observe=metrics.observe if metrics else None),
+            partial(RequestLog, log=log, observe=metrics.observe if metrics else None, public_url=settings.public_url),
             traced,
             partial(Cors, origins=Origins(settings)),
             DerivedMethods,

@@ -17,7 +17,7 @@ from taskservice.database.database_time import spent_on_database
 from taskservice.observability.log_lines import AccessLine, causes, frames
 from taskservice.observability.logging_setup import LEVEL_NAMES, Log
 from taskservice.observability.request_context import RequestContext, request_id_of, trace_id_of
-from taskservice.problems import InternalError
+from taskservice.problems import InternalError, ProblemDocument
 
 Observe = Callable[[str, str | None, int, float], None]
 """Method, route template (None: no such route), status, seconds."""
@@ -33,10 +33,13 @@ ABORTED: Final = 499
 class RequestLog:
     """Gives the request an id, adds it to the answer, and logs how the request ended."""
 
-    def __init__(self, app: ASGIApp, log: Log, *, observe: Observe | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, log: Log, *, observe: Observe | None = None, public_url: str | None = None
+    ) -> None:
         self._app = app
         self._log = log
         self._observe = observe
+        self._public_url = public_url
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         started = perf_counter()
@@ -71,7 +74,8 @@ class RequestLog:
             request.cause, crashed = error, True
             if status:
                 raise  # the server closes the connection, so that the answer does not look complete
-            await _send_internal_error(scope, request.request_id, send_with_id)
+            problem = InternalError().document(scope["raw_path"], request.request_id, self._public_url)
+            await _send_problem(problem, send_with_id)
         finally:
             spent_on_database.reset(in_context)
             status = status or ABORTED
@@ -110,10 +114,10 @@ class RequestLog:
         self._log.access(line)
 
 
-async def _send_internal_error(scope: HTTPScope, request_id: str, send: Send) -> None:
-    body = msgspec.json.encode(InternalError().document(scope["raw_path"], request_id))
+async def _send_problem(problem: ProblemDocument, send: Send) -> None:
+    body = msgspec.json.encode(problem)
     headers = [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": InternalError.status, "headers": headers})
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 

@@ -326,11 +326,13 @@ async def test_middleware_that_fails_is_a_500_in_the_one_shape(capsys: pytest.Ca
         raise ValueError("secret title")
 
     _, log = small_app(settings_of())
-    transport = httpx.ASGITransport(cast("Any", RequestLog(fails, log)))
+    outermost = RequestLog(fails, log, public_url="https://example.org/todo")
+    transport = httpx.ASGITransport(cast("Any", outermost))
     async with httpx.AsyncClient(transport=transport, base_url="http://service.example") as client:
         answer = await client.get("/api/tasks/1")
     assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert answer.json()["instance"] == "https://example.org/todo/api/tasks/1"
     (line,) = lines(log, capsys)
     assert (line["status"], line["level"]) == (500, "error")
     assert line["error"][0].startswith("ValueError")
