@@ -48,4 +48,5 @@ def title_from(description: str | None) -> str:
 
 
 def is_user_id(text: str) -> bool:
+    """Whether this can be the id of a user: a token with any other is refused."""
     return 1 <= len(text) <= USER_ID_MAX and text.isprintable()

@@ -169,11 +169,9 @@ class Crowd(msgspec.Struct, frozen=True):
     p99: float
 
 
-async def crowd(postgres: KillablePostgres, *, clients: int, rounds: int, deadline: float = 5) -> Crowd:
+async def crowd(postgres: KillablePostgres, *, clients: int, rounds: int) -> Crowd:
     """All stay connected, and ask at the same time."""
-    async with running_program(
-        database_url=_socket_url(postgres), taskservice_database_deadline=str(deadline)
-    ) as program:
+    async with running_program(database_url=_socket_url(postgres)) as program:
         times: list[float] = []
         errors = 0
         connections = await asyncio.gather(*(program.connect() for _ in range(clients)))

@@ -58,8 +58,8 @@ WHICH_EXIST: Final = Statement(
 def list_page(shape: Shape, rows: int) -> Statement:
     """A page of a list; each row carries the user's counter, and the total if asked for, in the same snapshot.
 
-    A plain list has the number of rows in its SQL. Where PostgreSQL does not know it, it takes it for a tenth of all
-    rows, finds that too much, and plans each page anew, which costs up to twice as much as the page.
+    A plain list has the number of rows in its SQL. Where PostgreSQL does not know the limit, it takes it for a tenth of
+    all rows; where that looks expensive, it plans each page anew, which can cost more than the page itself.
     """
     return _list_page(shape, rows if shape.is_plain else None)
 

@@ -64,8 +64,7 @@ async def test_a_database_that_takes_seconds_to_wake_up_costs_nobody_an_error(po
 
 
 async def test_1500_clients_stay_connected_without_an_error(postgres: KillablePostgres) -> None:
-    # A busy machine takes longer than the usual deadline to answer all of them, which is another matter.
-    crowd = await scenarios.crowd(postgres, clients=1500, rounds=3, deadline=30)
+    crowd = await scenarios.crowd(postgres, clients=1500, rounds=3)
     assert crowd.requests == 4500
     assert crowd.errors == 0
 
