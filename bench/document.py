@@ -39,10 +39,11 @@ an outage.
 The measure is CPU time (user and system) of the API process per request, by 32 keep-alive connections, with one worker
 and ten database connections each; uvloop and httptools in Python, `GOMAXPROCS=1` in Go. Candidates take turns; a ratio
 is taken within a round, and the median over the rounds is shown, ± half the distance between the largest and the
-smallest. The service runs as it is shipped, with its access log; the others run without one. Ratios carry over to other
-machines, microseconds do not.
+smallest. The service runs as it is shipped, with its access log; the others run without one.
 
-Made by `make bench`; `python -m bench --quick` is the guard that runs in CI.
+Microseconds do not carry over to other machines, and ratios only roughly: on another kind of processor they were up to
+a third larger or smaller. Made by `make bench`; `python -m bench --quick` is the guard that runs in CI. It expects the
+figures of its own kind of processor.
 
 ![CPU time per request](performance.svg)
 """
@@ -236,7 +237,7 @@ def odds_and_ends(figures: Figures) -> Iterable[Sequence[str]]:
         label = f"{kept.TITLES['service']} with four workers, what they share counted once"
         yield label, f"{figures.four_workers / 1e6:.0f} MB", wanted
     for algorithm, microseconds in figures.tokens.items():
-        yield f"one {algorithm} token check", f"{microseconds:.1f} µs", ""
+        yield f"token check, {algorithm}", f"{microseconds:.1f} µs", ""
 
 
 def write(figures: Figures) -> None:

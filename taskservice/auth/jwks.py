@@ -20,7 +20,7 @@ import jwt
 import msgspec
 from msgspec import Struct
 
-from taskservice.auth.keys import Key
+from taskservice.auth.keys import Key, PublicKey
 from taskservice.problems import KeysUnavailable
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ class IssuerKeys:
         self._clock = clock
         self._keys: dict[tuple[str, str | None], tuple[Key, ...]] = {}
         self._kids: frozenset[str | None] = frozenset()
+        self._document: bytes | None = None
+        """What the keys were read from. While it stays the same the keys stay, with what they remember."""
         self._as_of: float | None = None
         self._last_start: float | None = None
         self._failing = False
@@ -122,7 +124,8 @@ class IssuerKeys:
         """Ask the issuer now. Raises `FetchError`, and then keeps the keys known so far."""
         started = self._last_start = self._clock()
         try:
-            keys = read_keys(await self._download())
+            document = await self._download()
+            keys = self._keys if document == self._document else read_keys(document)
         except FetchError as error:
             self.fetches["failed"] += 1
             if not self._failing:
@@ -132,7 +135,7 @@ class IssuerKeys:
         self.fetches["ok"] += 1
         if self._failing:
             logger.info("The JWKS at %s is back", self.url)
-        self._keys, self._kids = keys, frozenset(kid for _, kid in keys)
+        self._keys, self._kids, self._document = keys, frozenset(kid for _, kid in keys), document
         self._as_of, self._failing = started, False
 
     def _matching(self, algorithm: str, kid: str | None) -> Sequence[Key] | None:
@@ -251,7 +254,7 @@ def _usable(jwk: Any) -> Iterator[tuple[str, Key]]:
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
             continue
         if kind[0] != "RSA" or _sound_rsa(key.key):
-            yield algorithm, Key(key.Algorithm, key.key, kid)
+            yield algorithm, PublicKey(key.Algorithm, key.key, kid)
 
 
 def _sound_rsa(key: Any) -> bool:

@@ -1,7 +1,7 @@
 """Verifies bearer tokens and names their user.
 
 PyJWT checks the signature, with keys prepared once; the claims are checked here, more strictly than PyJWT does.
-Nothing about a token is remembered: each request is verified anew.
+A public key remembers which signatures it has verified; the claims are checked for each request.
 """
 
 import binascii
