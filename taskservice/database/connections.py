@@ -7,7 +7,7 @@ state behind, so a connection goes back as it is.
 import asyncio
 import contextlib
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Coroutine
 from contextvars import Context
 from time import perf_counter
@@ -17,6 +17,7 @@ from typing import Any, Final
 import asyncpg
 
 from taskservice.database.failures import Failure, classify, describe
+from taskservice.database.line import Line
 from taskservice.database.reconnect import Connect, Connection, reach
 from taskservice.problems import DatabaseUnavailable, Overloaded, Problem
 
@@ -56,8 +57,8 @@ class Connections:
         self._open = 0
         """Those that are being opened count."""
         self._opening = 0
-        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
-        """Each gets a connection, or None: a place is free, or an outage has begun or ended."""
+        self._line: Final[Line[Connection | None]] = Line()
+        """Each waiting request gets a connection, or None: a place is free, or an outage has begun or ended."""
         self._outage: Outage | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -74,7 +75,7 @@ class Connections:
 
     @property
     def waiting(self) -> int:
-        return sum(not waiter.done() for waiter in self._waiting)
+        return len(self._line)
 
     @property
     def in_outage(self) -> bool:
@@ -125,12 +126,15 @@ class Connections:
         """Give it to the first waiting request, else keep it idle."""
         if self._closed:
             self._end(connection)
-            return
-        waiter = self._first_waiter()
-        if waiter is not None:
-            waiter.set_result(connection)
-        else:
+        elif not self._line.give(connection):
             self._idle.append((connection, perf_counter()))
+
+    def _serve_next(self, given: Connection | None) -> None:
+        """Pass on what was given to a request that ended in that moment."""
+        if given is None:
+            self._line.give(None)
+        else:
+            self._pass_on(given)
 
     def _end(self, connection: Connection) -> None:
         connection.terminate()
@@ -146,23 +150,11 @@ class Connections:
 
     def _free_place(self) -> None:
         self._open -= 1
-        self._wake_one()
-
-    def _first_waiter(self) -> "asyncio.Future[Connection | None] | None":
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                return waiter
-        return None
-
-    def _wake_one(self) -> None:
-        waiter = self._first_waiter()
-        if waiter is not None:
-            waiter.set_result(None)
+        self._line.give(None)
 
     def _wake_all(self) -> None:
-        for _ in range(len(self._waiting)):
-            self._wake_one()
+        while self._line.give(None):
+            pass
 
     # ---- getting one
 
@@ -209,21 +201,9 @@ class Connections:
             raise self._unavailable(self._outage)  # the first request has waited in vain; the others do not repeat that
         # A request that gets a connection at the last moment cannot use it; under load, none would be served any more.
         patience = left(until) if self._outage is not None else left(until) / 2
-        waiter: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
         try:
-            async with asyncio.timeout(patience):
-                return await waiter
-        except BaseException as error:
-            if waiter.done() and not waiter.cancelled():
-                # It came at the same moment: the next one gets it.
-                given = waiter.result()
-                if given is not None:
-                    self._pass_on(given)
-                else:
-                    self._wake_one()
-            if not isinstance(error, TimeoutError):
-                raise
+            return await self._line.wait(patience, self._serve_next)
+        except TimeoutError:
             if self._outage is not None:
                 raise self._unavailable(self._outage) from None
             self.errors["pool_exhausted"] += 1

@@ -4,8 +4,9 @@ PostgreSQL makes them wait for each other anyway: each write locks the user's ro
 connection; one that waits here holds none, so one user's queue takes no connections from other users.
 """
 
-import asyncio
 from typing import Final
+
+from taskservice.database.line import Line
 
 AT_ONCE: Final = 2
 """One writes, and the next one waits for the row in PostgreSQL, so that no time passes between the two."""
@@ -24,19 +25,18 @@ class Turns:
         if queue is None:
             queue = self._queues[user] = _Queue(self._at_once)
         queue.members += 1
+        if queue.free:
+            queue.free -= 1
+            return
         try:
-            if queue.turn.locked():
-                async with asyncio.timeout(patience):
-                    await queue.turn.acquire()
-            else:
-                await queue.turn.acquire()
+            await queue.line.wait(patience, lambda _: queue.release())
         except BaseException:
             self._forget(user, queue)
             raise
 
     def leave(self, user: str) -> None:
         queue = self._queues[user]
-        queue.turn.release()
+        queue.release()
         self._forget(user, queue)
 
     @property
@@ -50,10 +50,16 @@ class Turns:
 
 
 class _Queue:
-    """The requests of one user that have their turn or wait for it."""
+    """The requests of one user that have their turn or wait for it, and the turns that nobody has."""
 
-    __slots__ = ("members", "turn")
+    __slots__ = ("free", "line", "members")
 
-    def __init__(self, at_once: int) -> None:
-        self.turn: Final = asyncio.Semaphore(at_once)
+    def __init__(self, free: int) -> None:
+        self.free = free
+        self.line: Final[Line[None]] = Line()
         self.members = 0
+
+    def release(self) -> None:
+        """Give a turn to the next one. Those that have just given up count as members, and take none."""
+        if not self.line.give(None):
+            self.free += 1
