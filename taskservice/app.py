@@ -33,7 +33,6 @@ from taskservice.observability.request_context import remember_cause
 from taskservice.observability.tracing import traced
 from taskservice.server import RunCommand
 from taskservice.settings import Settings, SettingsError, load_settings
-from taskservice.tasks.sharded_store import ShardedTaskStore
 from taskservice.tasks.store import TaskStore
 from taskservice.web.cors import Cors, Origins
 from taskservice.web.docs import pages
@@ -86,7 +85,11 @@ def create_app(settings: Settings | None = None) -> Litestar:
     users = RegisteredUsers(settings.users_table, pool) if settings.users == "registered" else None
     bring_up = BringUp(server, pool, migrations, migrate=settings.migrate, check=users.check if users else None)
     replicas = replicas_of(settings, server) if settings.database_replicas else None
-    tasks = ShardedTaskStore(pool) if settings.database_sharded else TaskStore(pool)
+    tasks = TaskStore(pool)
+    if settings.database_sharded:
+        from taskservice.tasks.sharded_store import ShardedTaskStore  # noqa: PLC0415 (slow to load, and optional)
+
+        tasks = ShardedTaskStore(pool)
     service = TaskService(settings, pool, tasks, replicas)
 
     @contextlib.asynccontextmanager

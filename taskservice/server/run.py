@@ -88,6 +88,7 @@ def run(  # noqa: PLR0913 (the options of a command)
             ChangeReload(config, target=Server(config, settings).run, sockets=[listener]).run()
             return
         # The objects loaded so far are never garbage, and workers share memory that the collector does not touch.
+        gc.unfreeze()  # the command line has frozen what was loaded first
         gc.collect()
         gc.freeze()
         # Requests leave almost no cycles behind: at the usual threshold of 700, the search takes 5 % of the CPU.

@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from taskservice.database.moments import as_microseconds
 from taskservice.database.statements import Statement
 from taskservice.principal import Principal
 from taskservice.tasks import clear_statements, read_statements, sharded_store, write_statements
@@ -54,6 +55,7 @@ async def assert_statements_keep_users_apart(alice: Caller, bob: Caller) -> None
     trashed = await bob.create("his, in the trash")
     await bob.service.execute("UPDATE tasks SET deleted_at = now() WHERE id = $1", trashed["id"])
     async with alice.service.connection() as connection:
+        await as_microseconds(connection)
         recorder = Recorder(connection)
         before = await stored(connection, bob)
         ids = [UUID(str(row["id"])) for row in before["tasks"]]
@@ -71,11 +73,11 @@ def every_statement() -> set[str]:
     for module in (read_statements, write_statements, clear_statements, sharded_store):
         for value in vars(module).values():
             if isinstance(value, RecordStatement):
-                found |= {value.single.sql, value.any_number.sql}
+                found |= {value.single.compiled.sql, value.any_number.compiled.sql}
             elif isinstance(value, Clearing):
-                found |= {value.some.sql, value.left.sql}
+                found |= {value.some.compiled.sql, value.left.compiled.sql}
             elif isinstance(value, Statement):
-                found.add(value.sql)
+                found.add(value.compiled.sql)
     return found
 
 
