@@ -185,8 +185,8 @@ def quick() -> int:
     Beside the peers in Python only: what the service loses, it loses to all of them.
     """
     started = time.monotonic()
-    old = figures.committed()
-    if not old.operations:
+    old = figures.expected_on(machine.processor(), figures.committed())
+    if not old.ratios:
         say("There are no committed figures to compare with: run `python -m bench` first.")
         return 2
     with prepared(candidates.IN_PYTHON, turns=QUICK_ROUNDS, seconds=QUICK_SECONDS) as bench:
@@ -194,18 +194,18 @@ def quick() -> int:
         new = measure_operations(bench, names, turns=bench.rounds, seconds=bench.seconds)
         titles = {comparison.title for comparison in comparisons.ALL}
         compared = compare(bench, titles, turns=bench.rounds, seconds=bench.seconds)
-        worse = figures.regressions(new, old.operations)
-        worse_within = figures.worse_comparisons(compared, old.comparisons)
+        worse = figures.regressions(new, old)
+        worse_within = figures.worse_comparisons(compared, old)
         if worse or worse_within:
             say("Measured once more, longer, because of:\n  " + "\n  ".join(worse + worse_within))
         if worse:
-            suspects = {entry.operation for entry in new if figures.regressions([entry], old.operations)}
+            suspects = {entry.operation for entry in new if figures.regressions([entry], old)}
             new = measure_operations(bench, suspects, turns=5, seconds=2)
-            worse = figures.regressions(new, old.operations)
+            worse = figures.regressions(new, old)
         if worse_within:
-            titles = {entry.title for entry in compared if figures.worse_comparisons([entry], old.comparisons)}
+            titles = {entry.title for entry in compared if figures.worse_comparisons([entry], old)}
             compared = compare(bench, titles, turns=5, seconds=2)
-            worse_within = figures.worse_comparisons(compared, old.comparisons)
+            worse_within = figures.worse_comparisons(compared, old)
     say(f"{time.monotonic() - started:.0f} s")
     for line in worse + worse_within:
         say(line)
@@ -214,6 +214,8 @@ def quick() -> int:
 
 def full(sections: list[str], *, turns: int, seconds: float) -> int:
     found = figures.committed()
+    if not found.machine.get("processor", "").endswith(machine.processor()):
+        found = Figures(expected=found.expected)  # a page tells of one machine
     with prepared(candidates.ALL, turns=turns, seconds=seconds) as bench:
         found.machine = machine.description()
         found.versions = machine.versions(bench.postgres.version)
@@ -221,6 +223,7 @@ def full(sections: list[str], *, turns: int, seconds: float) -> int:
         for name in sections:
             say(f"# {name}")
             SECTIONS[name](bench, found)
+            figures.expect(found, machine.processor())
             # After each section, so that a run that is broken off has not been for nothing.
             figures.commit(found)
             document.write(figures.committed())

@@ -52,6 +52,15 @@ class CrowdFigures(msgspec.Struct, frozen=True):
     failed: int
 
 
+class Expected(msgspec.Struct):
+    """What the guard holds a new run against: the ratios of a full run on one kind of processor."""
+
+    ratios: dict[str, dict[Name, float]] = {}
+    """By operation and yardstick."""
+    comparisons: dict[str, float] = {}
+    """By title."""
+
+
 class Figures(msgspec.Struct):
     """Everything a full run found out. Sections may stem from different runs on the same machine."""
 
@@ -67,6 +76,8 @@ class Figures(msgspec.Struct):
     tokens: dict[str, float] = {}
     crowds: list[CrowdFigures] = []
     growth: list[Point] = []
+    expected: dict[str, Expected] = {}
+    """By kind of processor: a ratio can be half as large again on another one."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -125,6 +136,28 @@ def committed() -> Figures:
     return msgspec.json.decode(FILE.read_bytes(), type=Figures) if FILE.exists() else Figures()
 
 
+def expect(figures: Figures, processor: str) -> None:
+    """Let the guard expect these figures on this kind of processor from now on."""
+    figures.expected[processor] = Expected(
+        {entry.operation: {to: ratio.median for to, ratio in entry.ratios.items()} for entry in figures.operations},
+        {compared.title: compared.cpu for compared in figures.comparisons},
+    )
+
+
+def expected_on(processor: str, figures: Figures) -> Expected:
+    """On a kind of processor that was never measured: of each ratio the largest."""
+    if processor in figures.expected:
+        return figures.expected[processor]
+    largest = Expected()
+    for found in figures.expected.values():
+        for operation, ratios in found.ratios.items():
+            before = largest.ratios.setdefault(operation, {})
+            before |= {to: max(ratio, before.get(to, 0)) for to, ratio in ratios.items()}
+        for title, cpu in found.comparisons.items():
+            largest.comparisons[title] = max(cpu, largest.comparisons.get(title, 0))
+    return largest
+
+
 def commit(figures: Figures) -> None:
     def rounded(value: object) -> object:
         if isinstance(value, float):
@@ -137,26 +170,24 @@ def commit(figures: Figures) -> None:
     FILE.write_bytes(msgspec.json.format(msgspec.json.encode(plain), indent=2) + b"\n")
 
 
-def regressions(new: Sequence[OperationFigures], old: Sequence[OperationFigures]) -> list[str]:
+def regressions(new: Sequence[OperationFigures], old: Expected) -> list[str]:
     """One line for each ratio that got worse by more than a quarter."""
-    before = {(figures.operation, to): ratio.median for figures in old for to, ratio in figures.ratios.items()}
     lines = []
     for figures in new:
         for to, ratio in figures.ratios.items():
-            was = before.get((figures.operation, to))
+            was = old.ratios.get(figures.operation, {}).get(to)
             if was is not None and ratio.median > was * TOLERANCE:
                 whose = f"the CPU time of {TITLES[to]}"
                 lines.append(_worse(figures.operation, ratio.median, was, whose))
     return lines
 
 
-def worse_comparisons(new: Sequence[Compared], old: Sequence[Compared]) -> list[str]:
+def worse_comparisons(new: Sequence[Compared], old: Expected) -> list[str]:
     """The same for what is compared within the service."""
-    before = {compared.title: compared.cpu for compared in old}
     return [
         _worse(compared.title, compared.cpu, was, "the CPU time")
         for compared in new
-        if (was := before.get(compared.title)) is not None and compared.cpu > was * TOLERANCE
+        if (was := old.comparisons.get(compared.title)) is not None and compared.cpu > was * TOLERANCE
     ]
 
 

@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 from bench import document, figures
 from bench.agreement import comparable
 from bench.comparisons import Compared
-from bench.figures import Figures, Line, OperationFigures, Ratio
+from bench.figures import Expected, Figures, Line, OperationFigures, Ratio
 
 
 def operation(name: str, *, to_fastapi: float) -> OperationFigures:
@@ -13,20 +13,40 @@ def operation(name: str, *, to_fastapi: float) -> OperationFigures:
     return OperationFigures(name, {"service": line, "fastapi": line}, {"fastapi": Ratio(to_fastapi, 0.05)})
 
 
+def expected(*was: OperationFigures, **comparisons: float) -> Expected:
+    found = Figures(operations=[*was], comparisons=[Compared(to, cpu, 0.1, 1, 1) for to, cpu in comparisons.items()])
+    figures.expect(found, "a processor")
+    return found.expected["a processor"]
+
+
 def test_a_ratio_that_got_worse_by_more_than_a_quarter_is_named() -> None:
-    was = [operation("get", to_fastapi=0.20), operation("create", to_fastapi=0.20)]
+    was = expected(operation("get", to_fastapi=0.20), operation("create", to_fastapi=0.20))
     now = [operation("get", to_fastapi=0.26), operation("create", to_fastapi=0.24)]
     assert figures.regressions(now, was) == ["get: 0.26 of the CPU time of FastAPI + SQLModel, was 0.20 (30% worse)"]
 
 
 def test_a_comparison_within_the_service_that_got_worse_is_named() -> None:
-    was, now = Compared("a, to b", 1.0, 0.05, 1.0, 1.0), Compared("a, to b", 1.3, 0.05, 1.0, 1.0)
-    assert figures.worse_comparisons([now], [was]) == ["a, to b: 1.30 of the CPU time, was 1.00 (30% worse)"]
-    assert figures.worse_comparisons([now], []) == []
+    now = Compared("batch", 1.3, 0.05, 1.0, 1.0)
+    assert figures.worse_comparisons([now], expected(batch=1.0)) == [
+        "batch: 1.30 of the CPU time, was 1.00 (30% worse)"
+    ]
+    assert figures.worse_comparisons([now], Expected()) == []
 
 
 def test_an_operation_without_committed_figures_is_no_regression() -> None:
-    assert figures.regressions([operation("new", to_fastapi=9.0)], [operation("get", to_fastapi=0.2)]) == []
+    assert figures.regressions([operation("new", to_fastapi=9.0)], expected(operation("get", to_fastapi=0.2))) == []
+
+
+def test_each_kind_of_processor_has_figures_of_its_own() -> None:
+    found = Figures(
+        expected={
+            "fast": Expected({"get": {"fastapi": 0.1, "limit": 2.0}}, {"batch": 1.1}),
+            "slow": Expected({"get": {"fastapi": 0.2, "limit": 1.5}}, {"batch": 1.0}),
+        }
+    )
+    assert figures.expected_on("slow", found) is found.expected["slow"]
+    assert figures.expected_on("another", found) == Expected({"get": {"fastapi": 0.2, "limit": 2.0}}, {"batch": 1.1})
+    assert figures.expected_on("another", Figures()) == Expected()
 
 
 def test_the_chart_is_well_formed_and_shows_every_candidate() -> None:
