@@ -17,6 +17,7 @@ import uuid_utils
 from bench.fill import Filling, create_database
 from bench.postgres import Postgres, running_postgres
 from bench.scaling import PAGE, table, written
+from taskservice.database.moments import as_microseconds
 from taskservice.database.pool import Transaction
 from taskservice.principal import Principal
 from taskservice.tasks.list_query import TOKEN_SURFACE, read_list_query, read_trash_query
@@ -187,6 +188,7 @@ async def copy(postgres: Postgres, name: str, change: str) -> Connection:
     async with postgres.connection() as connection:
         await connection.execute(f"CREATE DATABASE {name} TEMPLATE template_of_writes")
     connection = await asyncpg.connect(postgres.url(name))
+    await as_microseconds(connection)
     await connection.execute(change)
     await connection.execute("VACUUM ANALYZE tasks")
     return connection
@@ -219,6 +221,7 @@ async def cost_of(connection: Connection, asked: str, size: int) -> float:
 async def reads(postgres: Postgres) -> str:
     rows: list[tuple[str, ...]] = []
     async with postgres.connection("reads") as connection:
+        await as_microseconds(connection)
         await connection.execute("UPDATE tasks SET deleted_at = updated_at WHERE revision % 50 = 0")
         await connection.execute("VACUUM ANALYZE tasks")
         for index, questions in INDEXES.items():

@@ -12,6 +12,7 @@ import asyncpg
 
 from taskservice.database.failures import blame
 from taskservice.database.hosts import connect_to_any
+from taskservice.database.moments import as_microseconds
 from taskservice.database.pool import server_limit
 from taskservice.database.reconnect import CONNECT_SECONDS
 from taskservice.settings import Settings
@@ -25,13 +26,15 @@ async def open_connection(
     session: Mapping[str, str] | None = None,
     timeout: float = CONNECT_SECONDS,  # noqa: ASYNC109 (the driver's own)
 ) -> Any:
-    """A connection of asyncpg, to the host that takes writes if there are several.
+    """A connection of asyncpg, to the host that takes writes if there are several. Its moments are `as_microseconds`.
 
     Raises what asyncpg raises, marked with the variable that named the target.
     """
 
     async def connect(host: ConnectionTarget) -> Any:
-        return await asyncpg.connect(**{**host.asyncpg_arguments(session), "timeout": timeout})
+        connection = await asyncpg.connect(**{**host.asyncpg_arguments(session), "timeout": timeout})
+        await as_microseconds(connection)
+        return connection
 
     try:
         if target.other_hosts:

@@ -5,7 +5,6 @@ cursors of the others, and no client can make one up.
 """
 
 import base64
-import datetime as dt
 import hashlib
 import hmac
 import uuid
@@ -13,14 +12,15 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
-import sqlalchemy as sa
 
+from taskservice.database.moments import microseconds_of, moment
 from taskservice.settings import Settings
 from taskservice.tasks.filters import Order
+from taskservice.tasks.models import TIMESTAMPTZ
 
 _SIGNATURE_BYTES: Final = 8
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MICROSECOND: Final = dt.timedelta(microseconds=1)
+_FROM_1970_TO_2000: Final = 946_684_800_000_000
+"""Cursors count from 1970, as those of earlier releases do, which stay valid."""
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
@@ -42,24 +42,14 @@ def list_key(key: bytes, list_identity: str) -> bytes:
 
 def write_cursor(last: Mapping[str, Any], orders: tuple[Order, ...], key: bytes) -> str:
     """Where the page after this row starts."""
-    values = [_plain(last[order.definition.column]) for order in orders]
+    values = [_in_cursor(order, last[order.definition.column]) for order in orders]
     payload = _encode([*values, last["id"].bytes])
     return base64.urlsafe_b64encode(_signature(payload, key) + payload).rstrip(b"=").decode()
 
 
 def position_after(last: Mapping[str, Any], orders: tuple[Order, ...]) -> dict[str, Any]:
     """The values that the SQL of the page after this row takes."""
-    values = {f"after_{order.sort}": last[order.definition.column] for order in orders}
-    return {"after_id": last["id"], **{name: as_parameter(value) for name, value in values.items()}}
-
-
-def as_parameter(value: Any) -> Any:
-    """A moment as text: the driver would take the first and the last one of the calendar for infinities."""
-    return value.isoformat() if isinstance(value, dt.datetime) else value
-
-
-def _plain(value: Any) -> Any:
-    return (value - _EPOCH) // _MICROSECOND if isinstance(value, dt.datetime) else value
+    return {"after_id": last["id"], **{f"after_{order.sort}": last[order.definition.column] for order in orders}}
 
 
 def read_cursor(text: str, orders: tuple[Order, ...], key: bytes) -> dict[str, Any] | None:
@@ -89,10 +79,14 @@ def _values(payload: bytes, orders: tuple[Order, ...]) -> dict[str, Any] | None:
     return values
 
 
+def _in_cursor(order: Order, value: Any) -> Any:
+    return value if value is None or order.definition.type is not TIMESTAMPTZ else value + _FROM_1970_TO_2000
+
+
 def _sort_value(order: Order, value: Any) -> Any:
     """Raises `TypeError`, `ValueError` or `OverflowError` for what the column cannot hold."""
-    if isinstance(order.definition.type, sa.DateTime):
-        return None if value is None else as_parameter(_EPOCH + value * _MICROSECOND)
+    if order.definition.type is TIMESTAMPTZ:
+        return None if value is None else microseconds_of(moment(value - _FROM_1970_TO_2000))
     if not isinstance(value, str) or "\x00" in value:
         raise TypeError
     return value

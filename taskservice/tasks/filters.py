@@ -60,9 +60,8 @@ def _any_of(column: sa.ColumnElement[str], name: str) -> sa.ColumnElement[bool]:
     return column == sa.any_(sa.bindparam(name, type_=postgresql.ARRAY(sa.Text)))
 
 
-def _moment(name: str) -> sa.Cast[dt.datetime]:
-    # As text: the driver would take the first and the last moment of the calendar for minus and plus infinity.
-    return sa.cast(sa.bindparam(name, type_=sa.Text), TIMESTAMPTZ)
+def _moment(name: str) -> sa.BindParameter[dt.datetime]:
+    return sa.bindparam(name, type_=TIMESTAMPTZ)
 
 
 def _contains(column: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
@@ -178,5 +177,4 @@ def _beyond_cursor(shape: Shape, keys: list[sa.ColumnElement[Any]], downward: li
 
 
 def _after(order: Order) -> sa.ColumnElement[Any]:
-    name = f"after_{order.sort}"
-    return _moment(name) if order.definition.type is TIMESTAMPTZ else sa.bindparam(name, type_=order.definition.type)
+    return sa.bindparam(f"after_{order.sort}", type_=order.definition.type)

@@ -10,9 +10,10 @@ import msgspec
 from msgspec import Struct
 
 from taskservice import rules
+from taskservice.database.moments import as_parameter
 from taskservice.problems import FieldError, ValidationFailed
 from taskservice.tasks import validation
-from taskservice.tasks.cursors import as_parameter, list_key, position_after, read_cursor, write_cursor
+from taskservice.tasks.cursors import list_key, position_after, read_cursor, write_cursor
 from taskservice.tasks.fields import midnight
 from taskservice.tasks.filters import EITHER, SORTS, Order, Shape
 from taskservice.tasks.query_string import read_limit, read_parameters

@@ -12,9 +12,10 @@ from sqlalchemy.dialects import postgresql
 from sqlmodel import Field
 
 from taskservice import rules
+from taskservice.database.moments import Moment
 from taskservice.database.tables import Table
 
-TIMESTAMPTZ = sa.DateTime(timezone=True)
+TIMESTAMPTZ = Moment()
 
 
 def one_of(column: str, values: tuple[str, ...]) -> sa.CheckConstraint:

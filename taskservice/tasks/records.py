@@ -12,9 +12,8 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.sql import ClauseElement
 
+from taskservice.database.moments import as_parameter
 from taskservice.database.statements import Statement
-from taskservice.tasks.cursors import as_parameter
-from taskservice.tasks.models import TIMESTAMPTZ
 
 Columns = Mapping[str, sa.types.TypeEngine[Any]]
 
@@ -46,15 +45,9 @@ class RecordStatement:
 
 
 def _parameters(columns: Columns) -> Records:
-    single = {name: _parameter(name, kind) for name, kind in columns.items()}
+    single = {name: sa.bindparam(name, type_=kind) for name, kind in columns.items()}
     row = sa.select(*(value.label(name) for name, value in single.items()))
     return Records(row.cte("record"), sa.literal_column("1", sa.BigInteger), single)
-
-
-def _parameter(name: str, kind: sa.types.TypeEngine[Any]) -> sa.ColumnElement[Any]:
-    if isinstance(kind, sa.DateTime):
-        return sa.cast(sa.bindparam(name, type_=sa.Text), TIMESTAMPTZ)  # as text: see `as_parameter`
-    return sa.bindparam(name, type_=kind)
 
 
 def _json(columns: Columns) -> Records:

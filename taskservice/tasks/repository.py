@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from taskservice.database.session import queries_of, row_count
 from taskservice.principal import Principal
 from taskservice.tasks.fields import WRITABLE_COLUMNS
-from taskservice.tasks.models import TaskModel, tasks, tombstones
+from taskservice.tasks.models import TIMESTAMPTZ, TaskModel, tasks, tombstones
 from taskservice.tasks.reading_repository import ReadingRepository, WriteRefused
 from taskservice.tasks.schemas import TaskChange, TaskImport
 from taskservice.tasks.store import Edited, TaskStore
@@ -60,7 +60,7 @@ class TaskRepository(ReadingRepository[TaskModel]):
         return (await self.add_many([data]))[0]
 
     async def add_many(self, data: Sequence[TaskModel]) -> list[TaskModel]:  # type: ignore[override] # as for `add`
-        now = (await self.session.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
+        now = (await self.session.execute(sa.select(sa.func.clock_timestamp(type_=TIMESTAMPTZ)))).scalar_one()
         creates = [self._creation(task, now) for task in data]
         store = await self._store()
         await store.create(Principal(self.owner, None, None), creates)

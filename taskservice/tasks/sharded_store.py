@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.sql.dml import ReturningInsert
 
+from taskservice.database.moments import moment
 from taskservice.database.pool import Pool
 from taskservice.database.statements import Statement
 from taskservice.principal import Principal
@@ -144,8 +145,8 @@ class ShardedTaskStore(TaskStore):
         return live, len(rows) - live
 
 
-def _tombstone(revision: int, task_id: Any, deleted_at: Any) -> dict[str, Any]:
-    return {"revision": revision, "task_id": task_id, "deleted_at": deleted_at}
+def _tombstone(revision: int, task_id: Any, deleted_at: int) -> dict[str, Any]:
+    return {"revision": revision, "task_id": task_id, "deleted_at": moment(deleted_at)}
 
 
 async def _leave(queries: Queries, owner: str, left: list[dict[str, Any]]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from taskservice.database.moments import as_microseconds
 from taskservice.tasks.list_query import TOKEN_SURFACE, ListQuery, read_list_query
 from taskservice.tasks.read_statements import list_page
 from tests.support.plans import OWNER
@@ -93,7 +94,9 @@ async def test_a_page_is_found_by_an_index(large: Service, query: str) -> None:
     [[recently]] = await large.rows("SELECT to_char(now() - interval '2 days', 'YYYY-MM-DD')")
     asked = read_list_query(query.format(recently=recently).encode(), TOKEN_SURFACE, b"")
     sql, *args = statement_of(asked)
-    [[text]] = await large.rows(f"EXPLAIN (ANALYZE, TIMING off, FORMAT json) {sql}", *args)
+    async with large.connection() as connection:
+        await as_microseconds(connection)
+        [[text]] = await connection.fetch(f"EXPLAIN (ANALYZE, TIMING off, FORMAT json) {sql}", *args)
     [explained] = json.loads(text)
     assert explained["Plan"]["Actual Rows"] > 0
     assert rows_read(explained["Plan"]) <= FEW_ROWS, json.dumps(explained, indent=1)
@@ -106,6 +109,7 @@ async def test_postgresql_plans_a_page_of_a_plain_list_once(even: Service, query
     """Five times it plans for the arguments, as it always does, and keeps the plan after that."""
     asked = read_list_query(query.encode(), TOKEN_SURFACE, b"")
     async with even.connection() as connection:
+        await as_microseconds(connection)
         for _ in range(page - 1):
             [*_, last] = await connection.fetch(*statement_of(asked))
             asked = asked.after(last)

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 from sqlalchemy import event
 
+from taskservice.database.moments import as_microseconds
 from taskservice.database.pool import Pool
 from taskservice.database.server import DatabaseServer
 from taskservice.database.session import sessions_of
@@ -67,6 +68,7 @@ async def recording(
     if not pytestconfig.getoption("partitions"):
         await partition(url)
     connection = await asyncpg.connect(url)
+    await as_microseconds(connection)
     await connection.execute(FILL)
     await connection.execute(USERS_TABLE)
     recording = Recording(url, tmp_path)

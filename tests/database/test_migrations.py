@@ -28,6 +28,7 @@ from taskservice import app, rules
 from taskservice.database import bring_up
 from taskservice.database.bring_up import migrations_config, upgrade
 from taskservice.database.migrations import DIRECTORY, HEAD, VERSION_TABLE
+from taskservice.database.moments import as_microseconds
 from taskservice.database.pool import Transaction
 from taskservice.database.server import DatabaseServer
 from taskservice.database.session import new_engine
@@ -389,7 +390,9 @@ def trial(stage: Stage, postgres: ThrowawayPostgres, migrated_template: str) -> 
 
 
 async def _connect(url: str) -> Connection:
-    return await asyncpg.connect(url)
+    connection = await asyncpg.connect(url)
+    await as_microseconds(connection)
+    return connection
 
 
 BODIES = Bodies(load_settings({"BETTER_AUTH_SECRET": SECRET, "TASKSERVICE_DESCRIPTION_MAX": "10000"}))
@@ -515,7 +518,7 @@ def test_users_with_tasks_are_held_to_their_rules(trial: Callable[..., Any], sta
 @pytest_asyncio.fixture(scope="module")
 async def many(postgres: ThrowawayPostgres, migrated_template: str) -> AsyncIterator[Connection]:
     """One user with many tasks, many with few, statistics taken."""
-    connection = await asyncpg.connect(postgres.create_database(template=migrated_template))
+    connection = await _connect(postgres.create_database(template=migrated_template))
     await connection.execute(
         "INSERT INTO users (id, revision) SELECT 'user ' || n, 20100 FROM generate_series(0, 400) n"
     )

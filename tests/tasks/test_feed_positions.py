@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from taskservice.database.moments import microseconds_of
 from taskservice.problems import FieldError, ResyncRequired
 from taskservice.tasks.changes import Deletion, Position, change_page, read_position
 from taskservice.tasks.store import Changes
 
 EPOCH = "k3f9q2x1"
-NOW = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
+NOW = microseconds_of(dt.datetime(2026, 1, 2, tzinfo=dt.UTC))
 
 
 def page(*numbers: int, revision: int = 9, forgotten: int = 0, has_more: bool = False, epoch: str = EPOCH) -> Changes:

@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from alembic import context
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from taskservice.database.moments import Moment
 from taskservice.database.tables import Table
 
 LOCK_KEY = 7_305_120_118
@@ -29,6 +30,7 @@ def run(connection: Connection) -> None:
         compare_server_default=True,
         transaction_per_migration=True,
         include_object=_is_ours,
+        render_item=_render,
     )
     _wait_for_other_starters(connection)
     connection.execute(text("SET lock_timeout = '4s'"))
@@ -62,6 +64,11 @@ def _wait_for_other_starters(connection: Connection) -> None:
 def _is_ours(_object: Any, name: str | None, kind: str, reflected: bool, _compare_to: Any) -> bool:
     """Leave out tables of other applications, such as Better Auth's in the same database."""
     return not (kind == "table" and reflected and name not in Table.metadata.tables)
+
+
+def _render(kind: str, item: Any, _context: Any) -> str | Literal[False]:
+    """How a new migration writes this. False: as Alembic does. A migration does not depend on code that changes."""
+    return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, Moment) else False
 
 
 async def run_online() -> None:
