@@ -197,6 +197,11 @@ def page(figures: Figures) -> str:
             "## Figures\n\nDatabase: CPU time of PostgreSQL's processes per request.\n",
             table(["", "API µs", "database µs", "requests/s", "p50 ms", "p99 ms"], cost_rows(figures)) + "\n",
         ]
+    if figures.comparisons:
+        parts += [
+            "## The service beside itself\n\nOne operation relative to another one, in turns on one server.\n",
+            table(["", "API", "database", "p99"], comparison_rows(figures)) + "\n",
+        ]
     if figures.startup or figures.memory or figures.tokens:
         parts += ["## Start-up, memory, token checks\n", table(["", "", "wanted"], odds_and_ends(figures)) + "\n"]
     if figures.crowds:

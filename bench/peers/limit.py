@@ -94,6 +94,19 @@ class Task(msgspec.Struct, gc=False):
     etag: str
 
 
+# Moments travel as microseconds since 2000: asyncpg would take as long for a `datetime` as for the rest of a row.
+YEAR_2000 = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+MICROSECOND = dt.timedelta(microseconds=1)
+
+
+def moment(microseconds: int | None) -> dt.datetime | None:
+    return None if microseconds is None else YEAR_2000 + microseconds * MICROSECOND
+
+
+def microseconds_of(value: object) -> object:
+    return (value - YEAR_2000) // MICROSECOND if isinstance(value, dt.datetime) else value
+
+
 def tag_of(revision: int, epoch: str) -> str:
     return f'"{revision}-{epoch}"'
 
@@ -103,6 +116,8 @@ def task_of(user: str, row: Any) -> Task:
         task_id, title, description, status, priority, due_date, created_at, updated_at, completed_at, revision, epoch,
         *_,
     ) = row  # fmt: skip
+    created = YEAR_2000 + created_at * MICROSECOND
+    updated = created if updated_at == created_at else YEAR_2000 + updated_at * MICROSECOND
     return Task(
         task_id,
         user,
@@ -111,10 +126,10 @@ def task_of(user: str, row: Any) -> Task:
         status,
         completed_at is not None,
         priority,
-        due_date,
-        created_at,
-        updated_at,
-        completed_at,
+        moment(due_date),
+        created,
+        updated,
+        updated if completed_at == updated_at else moment(completed_at),
         tag_of(revision, epoch),
     )
 
@@ -169,7 +184,11 @@ class Connections:
 
     async def open(self) -> None:
         for _ in range(CONNECTIONS):
-            self._idle.put_nowait(await asyncpg.connect(os.environ["DATABASE_URL"]))
+            connection = await asyncpg.connect(os.environ["DATABASE_URL"])
+            await connection.set_builtin_type_codec(
+                "timestamptz", schema="pg_catalog", codec_name="int8", format="binary"
+            )
+            self._idle.put_nowait(connection)
 
     async def close(self) -> None:
         while not self._idle.empty():
@@ -290,7 +309,7 @@ async def create(user: str, receive: Receive, send: Send) -> None:
     new = decode_new(await body_of(receive))
     check(new)
     (row,) = await connections.fetch(
-        CREATE, user, uuid7(), new.title, new.description, new.status, new.priority, new.due_date
+        CREATE, user, uuid7(), new.title, new.description, new.status, new.priority, microseconds_of(new.due_date)
     )
     await answer_one(send, 201, user, row, (b"location", b"/api/tasks/%s" % str(row["id"]).encode()))
 
@@ -309,7 +328,7 @@ async def create_many(user: str, receive: Receive, send: Send) -> None:
         [task.description for task in new],
         [task.status for task in new],
         [task.priority for task in new],
-        [task.due_date for task in new],
+        [microseconds_of(task.due_date) for task in new],
         len(new),
     )
     tasks = [task_of(user, row) for row in rows]
@@ -324,7 +343,7 @@ async def list_changes(user: str, query: Mapping[str, list[str]], send: Send) ->
         "changes": [
             {"type": "upsert", "task": task_of(user, row), "etag": tag_of(row["revision"], row["epoch"])}
             if row["deleted_at"] is None
-            else {"type": "delete", "id": row["id"], "deleted_at": row["deleted_at"]}
+            else {"type": "delete", "id": row["id"], "deleted_at": moment(row["deleted_at"])}
             for row in rows
         ],
         "next": str(rows[-1]["revision"] if rows else since),
@@ -355,7 +374,7 @@ async def update(user: str, task_id: uuid.UUID, receive: Receive, send: Send) ->
         assignments.append("completed_at = CASE WHEN ${0} = 'completed' THEN coalesce(completed_at, now()) END")
         assignments[-1] = assignments[-1].format(3 + list(values).index("status"))
     statement = CHANGE.format(changes=", ".join(assignments), columns=TASK_COLUMNS)
-    await change(user, task_id, statement, send, *values.values())
+    await change(user, task_id, statement, send, *map(microseconds_of, values.values()))
 
 
 async def get(user: str, task_id: uuid.UUID, send: Send) -> None:

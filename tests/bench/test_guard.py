@@ -62,5 +62,17 @@ def test_answers_are_compared_by_the_meaning_of_their_instants() -> None:
     assert comparable(ours, frozenset()) != comparable({"at": "2026-12-01T17:00:00.6Z"}, frozenset())
 
 
+def test_the_page_shows_every_figure() -> None:
+    for heading in (
+        "Ratios of CPU",
+        "Figures",
+        "The service beside itself",
+        "Start-up",
+        "Many clients",
+        "As the work grows",
+    ):
+        assert f"\n## {heading}" in document.PAGE.read_text()
+
+
 def test_the_page_is_made_from_the_committed_figures() -> None:
     assert document.PAGE.read_text() == document.page(figures.committed())
