@@ -209,6 +209,7 @@ async def test_a_replica_that_is_away_keeps_nobody_waiting_and_is_taken_back(
         await read_for(program, 2)
         before = await outcomes([program])
         assert before["replica"] > 0, before
+        known = len(program.log)  # at first it may have been left out until it had the new tables
         servers.standby.signal(fault)
         try:
             assert await read_for(program, 1.5) < 1.5  # those that were under way, no others
@@ -227,7 +228,7 @@ async def test_a_replica_that_is_away_keeps_nobody_waiting_and_is_taken_back(
                 break
         else:
             raise AssertionError("it was not taken back")
-        log = program.log
+        log = program.log[known:]
     assert log.count("is left out") == 1, log
     assert log.count("is used again") == 1, log
 

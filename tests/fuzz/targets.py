@@ -26,6 +26,7 @@ from taskservice.api.import_file import _elements, _Text
 from taskservice.api.json_body import parse_json
 from taskservice.api.request import TaskRequest
 from taskservice.auth.tokens import TokenVerifier
+from taskservice.database import moments
 from taskservice.problems import FieldError, InvalidToken, MalformedBody, TokenExpired, ValidationFailed
 from taskservice.settings import SETTINGS, SettingsError, load_settings
 from taskservice.settings.database_url import BadDatabaseUrl, read_database_url
@@ -163,7 +164,7 @@ def cursor(data: bytes) -> None:
     if values is not None:
         assert isinstance(values["after_id"], uuid.UUID)
         assert "\x00" not in values["after_title"]
-        assert values["after_due"] is None or dt.datetime.fromisoformat(values["after_due"]).tzinfo is dt.UTC
+        assert values["after_due"] is None or moments.moment(values["after_due"]).tzinfo is dt.UTC
 
 
 def signed_cursor(payload: bytes) -> str:

@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskservice.database.moments import microseconds_of
 from taskservice.tasks.export import FORMATS
 from taskservice.tasks.fields import ROW
 from taskservice.tasks.schemas import Task, task_from
@@ -318,7 +319,7 @@ async def test_long_lines_are_folded_between_characters(alice: Caller, text: str
     assert (todo["SUMMARY"], todo["DESCRIPTION"]) == (text, text * 3)
 
 
-NOW = dt.datetime(2026, 11, 20, 9, 15, 30, tzinfo=dt.UTC)
+NOW = microseconds_of(dt.datetime(2026, 11, 20, 9, 15, 30, tzinfo=dt.UTC))
 
 
 def task(**fields: Any) -> Task:
