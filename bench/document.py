@@ -42,7 +42,7 @@ is taken within a round, and the median over the rounds is shown, ± half the di
 smallest. The service runs as it is shipped, with its access log; the others run without one.
 
 Microseconds do not carry over to other machines, and ratios only roughly: on another kind of processor they were up to
-a third larger or smaller. Made by `make bench`; `python -m bench --quick` is the guard that runs in CI. It expects the
+half as large again. Made by `make bench`; `python -m bench --quick` is the guard that runs in CI. It expects the
 figures of its own kind of processor.
 
 ![CPU time per request](performance.svg)

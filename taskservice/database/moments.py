@@ -9,16 +9,27 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-YEAR_2000: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
-MICROSECOND: Final = dt.timedelta(microseconds=1)
+_YEAR_2000: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND: Final = dt.timedelta(microseconds=1)
+_INFINITIES: Final = {
+    2**63 - 1: dt.datetime.max.replace(tzinfo=dt.UTC),
+    -(2**63): dt.datetime.min.replace(tzinfo=dt.UTC),
+}
+"""The service writes none, but SQL by hand can. They are shown as the last and the first moment of the calendar."""
 
 
 def moment(microseconds: int) -> dt.datetime:
-    return YEAR_2000 + microseconds * MICROSECOND
+    """Raises `OverflowError` for what is outside of the calendar."""
+    try:
+        return _YEAR_2000 + microseconds * _MICROSECOND
+    except OverflowError:
+        if microseconds in _INFINITIES:
+            return _INFINITIES[microseconds]
+        raise
 
 
 def microseconds_of(at: dt.datetime) -> int:
-    return (at - YEAR_2000) // MICROSECOND
+    return (at - _YEAR_2000) // _MICROSECOND
 
 
 def as_parameter(value: Any) -> Any:

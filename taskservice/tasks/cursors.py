@@ -80,6 +80,7 @@ def _values(payload: bytes, orders: tuple[Order, ...]) -> dict[str, Any] | None:
 
 
 def _in_cursor(order: Order, value: Any) -> Any:
+    """A row's value as a cursor has it; `_sort_value` is the way back."""
     return value if value is None or order.definition.type is not TIMESTAMPTZ else value + _FROM_1970_TO_2000
 
 

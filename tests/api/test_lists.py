@@ -307,3 +307,14 @@ async def test_tasks_of_one_batch_are_listed_in_its_order(alice: Caller) -> None
     operations = [{"op": "create", "data": {"title": title}} for title in titles]
     assert (await alice.post("/batch", json={"operations": operations})).status_code == 200
     assert await alice.titles() == titles
+
+
+async def test_an_infinite_due_date_that_was_written_by_hand_spoils_no_list(alice: Caller) -> None:
+    tasks = [await alice.create(title, due_date="2030-01-31T09:00:00Z") for title in ("never", "soon", "always")]
+    for task, due in ((tasks[0], "infinity"), (tasks[2], "-infinity")):
+        await alice.service.execute(f"UPDATE tasks SET due_date = '{due}' WHERE id = $1", task["id"])
+    assert [(task["title"], task["due_date"]) for task in await alice.tasks(sort="due")] == [
+        ("always", "0001-01-01T00:00:00.000000Z"),
+        ("soon", "2030-01-31T09:00:00.000000Z"),
+        ("never", "9999-12-31T23:59:59.999999Z"),
+    ]

@@ -54,3 +54,13 @@ async def test_a_session_gives_and_takes_datetimes(engine: AsyncEngine) -> None:
             assert row == (value, value, value + dt.timedelta(days=1), True)
         none = await connection.scalar(sa.select(sa.cast(sa.null(), Moment())))
     assert none is None
+
+
+async def test_an_infinity_that_was_written_by_hand_is_the_end_of_the_calendar(server: DatabaseServer) -> None:
+    connection = await server.connect()
+    ends = await connection.fetchrow("SELECT '-infinity'::timestamptz, 'infinity'::timestamptz")
+    assert [moment(end) for end in ends] == [MOMENTS[0], MOMENTS[-1]]
+    beyond = await connection.fetchval("SELECT '10000-01-01'::timestamptz")
+    with pytest.raises(OverflowError):
+        moment(beyond)
+    await connection.close()
